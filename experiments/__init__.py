@@ -1,0 +1,1 @@
+"""One run and many: data, backbone, method, training, evaluation, record."""
