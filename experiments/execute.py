@@ -1,0 +1,162 @@
+"""One run, from its prepared spec to its record: `python -m experiments.execute FOLDER`, the child process of a run."""
+
+from __future__ import annotations
+
+import gpart  # noqa: F401  repairs torchvision before transformers is imported
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback
+
+from experiments import backbones, evaluation, preflight, provenance, record, roundtrip, sources, training
+from experiments.errors import SpecError
+from experiments.mirror import mirror
+from experiments.spec import RunSpec
+
+DETERMINISM = "warn"
+"""Deterministic kernels where torch has them, a warning where it has none."""
+
+REFUSED = 2
+"""Exit status of a run that its own data refused; nothing is recorded then."""
+
+
+def execute(folder: Path) -> dict[str, Any]:
+    """Carry out the attempt described in `folder`/spec.json and write `folder`/record.json, whatever happens.
+
+    Raises:
+        SpecError: if the rows themselves are refused; nothing is recorded.
+    """
+    plan = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    spec = RunSpec(plan["config"])
+    result = record.blank(plan["id"], plan["key"], plan["config"])
+    result["provenance"] = {
+        "started": record.now(),
+        "data_reference": plan["data_reference"],
+        "backbone_reference": plan["backbone_reference"],
+        **provenance.collect(DETERMINISM),
+    }
+    with record.Attempt(folder, plan["id"], plan["key"]):
+        try:
+            _measure(spec, folder, result)
+        except SpecError:
+            raise
+        except BaseException as error:
+            result["outcome"], result["error"] = _outcome(error), _described(error, folder)
+        finish(result, folder)
+    return result
+
+
+def finish(result: dict[str, Any], folder: Path) -> None:
+    """Write the record, last and atomically, then its W&B mirror."""
+    result["provenance"]["finished"] = record.now()
+    result["artifacts"] = record.artifacts(folder)
+    record.write_json(folder / "record.json", result)
+    mirror(json.loads((folder / "record.json").read_text(encoding="utf-8")), folder)
+
+
+def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
+    if spec["threads"]:
+        torch.set_num_threads(spec["threads"])
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    task, backbone = spec["task"], spec["backbone"]
+
+    started = time.perf_counter()
+    splits = sources.load(task, spec["data"], spec["seeds"], spec["protocol"]["name"])
+    result["provenance"]["data_fingerprint"] = splits.fingerprints()
+    tokenizer = backbones.tokenizer(backbone)
+    raw = {"train": splits.train, "selection": splits.selection, **splits.tests}
+    encoded = {name: evaluation.encode(rows, task, tokenizer, backbone["max_length"]) for name, rows in raw.items()}
+    adapted = preflight.adapted(spec, backbones.load(backbone, task, spec["seeds"]["head"]))
+    result["sizes"] = {**preflight.model_sizes(adapted), "runtime_state_bytes": adapted.runtime_state_bytes}
+    result["cost"]["load_seconds"] = time.perf_counter() - started
+
+    run = training.trainer(
+        spec, adapted, tokenizer, encoded["train"], encoded["selection"], evaluation.scorer(task), folder
+    )
+    run.remove_callback(PrinterCallback)
+    history = training.train(run, adapted, task["primary_metric"])
+    result["history"] = history.as_record()
+    result["cost"] |= _training_cost(history)
+    if history.diverged:
+        result["outcome"] = "diverged"
+        result["error"] = {"type": "Diverged", "message": "the training loss is not finite"}
+        return
+
+    started = time.perf_counter()
+    names = [name for name in encoded if name != "train"]
+    predictions = {name: evaluation.predict(run, name, raw[name], encoded[name], task) for name in names}
+    result["cost"]["eval_seconds"] = time.perf_counter() - started
+    evaluation.save(list(predictions.values()), folder / "predictions.parquet")
+    result["metrics"] = _scores(task, {name: part.metrics for name, part in predictions.items()})
+    result["round_trip"] = roundtrip.round_trip(
+        adapted,
+        lambda: backbones.load(backbone, task, spec["seeds"]["head"] + 1),
+        folder / "checkpoint",
+        encoded["test" if "test" in encoded else "selection"],
+        tokenizer,
+        lambda logits: evaluation.predicted(logits, task),
+    )
+    result["sizes"] |= {
+        "checkpoint_bytes": adapted.checkpoint_bytes(folder / "checkpoint", with_head=True),
+        "checkpoint_bytes_without_head": adapted.checkpoint_bytes(folder / "checkpoint", with_head=False),
+    }
+    if not spec["keep_checkpoint"]:
+        shutil.rmtree(folder / "checkpoint")
+    result["cost"]["peak_memory_bytes"] = provenance.peak_memory_bytes()
+    result["outcome"] = "ok"
+
+
+def _scores(task: Mapping[str, Any], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The `metrics` of a record; further tests (MNLI mismatched) are kept beside the first, by name."""
+    further = {name: value for name, value in scores.items() if name not in ("selection", "test")}
+    return {
+        "primary": task["primary_metric"],
+        "selection": scores["selection"],
+        "test": scores.get("test"),
+        **({"further_tests": further} if further else {}),
+    }
+
+
+def _training_cost(history: training.History) -> dict[str, Any]:
+    seconds = history.train_seconds
+    return {
+        "train_seconds": seconds,
+        "tokens_per_second": history.tokens / seconds if seconds else None,
+        "examples_per_second": history.examples / seconds if seconds else None,
+    }
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return "interrupted"
+    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
+    return "out_of_memory" if memory else "error"
+
+
+def _described(error: BaseException, folder: Path) -> dict[str, Any]:
+    (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return {"type": type(error).__name__, "message": str(error), "traceback": "traceback.txt"}
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        execute(Path(sys.argv[1]))
+    except SpecError as refusal:
+        (Path(sys.argv[1]) / "refused.json").write_text(json.dumps(refusal.errors), encoding="utf-8")
+        sys.exit(REFUSED)

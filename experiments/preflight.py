@@ -1,0 +1,114 @@
+"""What is known about a run before it costs anything: reachable sources, shapes, counts, identity.
+
+`reachable` imports neither torch nor transformers; `prepare` builds the model on the meta device, so a wrong target
+module or a d that is too large is refused before a weight or a data row is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from experiments import hub
+from experiments.errors import SpecError
+from experiments.identity import cell_key, run_id
+from experiments.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has passed every check: its identity, cell key and sizes."""
+
+    spec: RunSpec
+    identity: str
+    key: dict[str, str]
+    sizes: dict[str, int]
+    data_reference: dict[str, Any]
+    backbone_reference: dict[str, Any]
+
+
+def reachable(spec: RunSpec) -> None:
+    """Refuse a run whose data or weights are neither cached nor to be had.
+
+    Raises:
+        SpecError: what could not be reached, and the ways on.
+    """
+    if spec["plan"]:
+        return
+    requirements = []
+    if spec["data"]["source"] == "hub":
+        source = spec["task"]["hub"]
+        requirements.append(hub.Requirement("dataset", source["path"], source["revision"], source.get("name")))
+    if spec["backbone"]["source"] == "hub":
+        requirements.append(hub.Requirement("model", spec["backbone"]["hub"], spec["backbone"]["revision"]))
+    errors = hub.check(requirements, spec["hub_timeout"])
+    if errors:
+        raise SpecError(errors)
+
+
+def prepare(spec: RunSpec) -> Prepared:
+    """Check data schema, backbone folder and method against each other, and name the run.
+
+    Raises:
+        SpecError: every fault found, one line each.
+    """
+    from experiments import backbones, sources
+
+    errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
+    sizes: dict[str, int] = {}
+    if not any(error.startswith("backbone.") for error in errors):
+        try:
+            sizes = measure(spec)
+        except (ValueError, TypeError) as error:
+            errors.append(" ".join(str(error).split()))
+    if errors:
+        raise SpecError(errors)
+    data_reference = {} if spec["plan"] else sources.reference(spec["task"], spec["data"])
+    backbone_reference = {} if spec["plan"] else backbones.reference(spec["backbone"])
+    subset = sources.subset_name(spec["task"], spec["data"], spec["seeds"])
+    return Prepared(
+        spec,
+        run_id(spec, data_reference, backbone_reference),
+        cell_key(spec, subset),
+        sizes,
+        data_reference,
+        backbone_reference,
+    )
+
+
+def measure(spec: RunSpec) -> dict[str, int]:
+    """Sizes of the adapted model, counted on the meta device.
+
+    Returns:
+        trainable, theta (trainable values outside the head), head, adapted_weights (entries of the weights that the
+        method may change), total parameters, and dead_coordinates.
+
+    Raises:
+        ValueError: if the method does not fit the backbone, naming key and value.
+    """
+    from experiments import backbones
+
+    return model_sizes(adapted(spec, backbones.meta(spec["backbone"], spec["task"])))
+
+
+def adapted(spec: RunSpec, model: Any) -> Any:
+    """The method of a run applied to a backbone (`baselines.Adapted`)."""
+    from hydra.utils import instantiate
+
+    import baselines
+
+    config = instantiate(spec["method"]["config"], _convert_="all")
+    return baselines.adapt(model, config, head=spec["backbone"]["head"], init_seed=spec["seeds"]["init"])
+
+
+def model_sizes(adapted_model: Any) -> dict[str, int]:
+    """The parameter counts of a `baselines.Adapted`; see `measure`."""
+    head = sum(parameter.numel() for _, parameter in adapted_model.head_parameters())
+    return {
+        "trainable": adapted_model.theta + head,
+        "theta": adapted_model.theta,
+        "head": head,
+        "adapted_weights": adapted_model.adapted_weights,
+        "total": adapted_model.total,
+        "dead_coordinates": adapted_model.dead_coordinates,
+    }

@@ -1,0 +1,74 @@
+"""Where a result comes from: code, package versions, hardware. Recorded, never part of a run's identity."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("torch", "transformers", "peft", "datasets", "tokenizers", "accelerate", "numpy", "scikit-learn", "scipy")
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def collect(determinism: str) -> dict[str, Any]:
+    """Git state, package versions, hardware and thread count.
+
+    Args:
+        determinism: the level the run was made at ("off", "warn" or "strict").
+    """
+    git_sha, git_dirty = git_state()
+    return {
+        "git_sha": git_sha,
+        "git_dirty": git_dirty,
+        "packages": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "hardware": hardware(),
+        "threads": torch.get_num_threads(),
+        "determinism": determinism,
+    }
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """The commit of this checkout and whether files differ from it; (None, None) outside a checkout."""
+    try:
+        sha = _git("rev-parse", "HEAD")
+        return sha, bool(_git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_ROOT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def hardware() -> dict[str, Any]:
+    """Processor and accelerator names, cores and memory (bytes)."""
+    return {
+        "processor": _processor(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "platform": sys.platform,
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process (on an accelerator: its tensors) has held at once, in bytes."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,212 @@
+"""Training with `transformers.Trainer`: two learning rates, and the best epoch by the primary metric kept in memory."""
+
+from __future__ import annotations
+
+import gpart  # noqa: F401  repairs torchvision before transformers is imported
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from torch import Tensor, nn
+from transformers import (
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from baselines import Adapted
+from experiments.spec import RunSpec
+
+_POINTS_PER_EPOCH = 10
+"""Loss values kept per epoch in the history."""
+
+Metrics = dict[str, float | None]
+
+
+@dataclass
+class History:
+    """What training left: losses and learning rates by step, selection metrics by epoch, the epoch that was kept."""
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int | None = None
+    diverged: bool = False
+    train_seconds: float = 0.0
+    tokens: int = 0
+    examples: int = 0
+
+    def as_record(self) -> dict[str, Any]:
+        """The `history` of a run record."""
+        return {"steps": self.steps, "epochs": self.epochs, "best_epoch": self.best_epoch}
+
+
+class TwoRateTrainer(Trainer):
+    """`Trainer` whose AdamW gives adapter and head their own learning rates and their own rule of weight decay."""
+
+    def __init__(self, *, parameter_groups: list[dict[str, Any]], **options: Any) -> None:
+        super().__init__(**options)
+        self._parameter_groups = parameter_groups
+
+    def create_optimizer(self, *_: Any) -> torch.optim.Optimizer:
+        """AdamW with torch's default betas and epsilon, as the authors (PAPERS.md, "Optimiser & what counts")."""
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(self._parameter_groups)
+        return self.optimizer
+
+
+def parameter_groups(adapted: Adapted, recipe: dict[str, Any], decay_vectors: bool) -> list[dict[str, Any]]:
+    """AdamW's groups: adapter then head, decayed then not.
+
+    Matrices are decayed and vectors are not, in the head and in every adapter, except where `decay_vectors` says that
+    the method's own vector is (GPart's theta: PAPERS.md, "Optimiser & what counts").
+    """
+
+    def split(parameters: list[tuple[str, nn.Parameter]], rate: float, vectors: bool) -> list[dict[str, Any]]:
+        decayed = [p for _, p in parameters if p.ndim > 1 or vectors]
+        plain = [p for _, p in parameters if not (p.ndim > 1 or vectors)]
+        groups = [(decayed, recipe["weight_decay"]), (plain, 0.0)]
+        return [{"params": group, "lr": rate, "weight_decay": decay} for group, decay in groups if group]
+
+    adapter = split(adapted.adapter_parameters(), recipe["learning_rate"], decay_vectors)
+    return adapter + split(adapted.head_parameters(), recipe["head_learning_rate"], False)
+
+
+def trainer(
+    spec: RunSpec,
+    adapted: Adapted,
+    tokenizer: PreTrainedTokenizerBase,
+    train: datasets.Dataset,
+    selection: datasets.Dataset,
+    compute_metrics: Callable[[EvalPrediction], Metrics],
+    folder: Path,
+) -> TwoRateTrainer:
+    """The trainer of a run; it also predicts (`experiments.evaluation`)."""
+    recipe = spec["recipe"]
+    steps_per_epoch = math.ceil(len(train) / recipe["batch_size"])
+    total_steps = math.ceil(steps_per_epoch * recipe["epochs"])
+    arguments = TrainingArguments(
+        output_dir=str(folder / "trainer"),
+        num_train_epochs=recipe["epochs"],
+        per_device_train_batch_size=recipe["batch_size"],
+        per_device_eval_batch_size=recipe["eval_batch_size"],
+        learning_rate=recipe["learning_rate"],
+        lr_scheduler_type=recipe["schedule"],
+        warmup_steps=int(recipe["warmup_ratio"] * total_steps),
+        max_grad_norm=recipe["max_grad_norm"],
+        train_sampling_strategy="group_by_length" if recipe["group_by_length"] else "random",
+        eval_strategy="epoch",
+        save_strategy="no",
+        logging_steps=max(1, steps_per_epoch // _POINTS_PER_EPOCH),
+        logging_nan_inf_filter=False,
+        report_to=[],
+        seed=spec["seeds"]["data"],
+        data_seed=spec["seeds"]["data"],
+        include_num_input_tokens_seen="non_padding",
+        label_names=["labels"],
+    )
+    return TwoRateTrainer(
+        model=adapted.model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=selection,
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=compute_metrics,
+        parameter_groups=parameter_groups(adapted, recipe, spec["method"]["decay_vectors"]),
+    )
+
+
+def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
+    """Train, and leave the model at the epoch with the best primary metric on the selection split (ties: earliest).
+
+    A loss that is not finite ends the training; the history then says `diverged`.
+    """
+    keeper = _BestEpoch(adapted, primary)
+    run.add_callback(keeper)
+    result = run.train()
+    keeper.restore()
+    history = keeper.history
+    history.train_seconds = float(result.metrics["train_runtime"])
+    history.tokens = int(run.state.num_input_tokens_seen)
+    history.examples = round(len(run.train_dataset) * float(run.state.epoch or 0))
+    return history
+
+
+class _BestEpoch(TrainerCallback):
+    """Keeps the history, and a copy of the trainable values at the best epoch so far."""
+
+    def __init__(self, adapted: Adapted, primary: str) -> None:
+        self._adapted = adapted
+        self._primary = primary
+        self._best: float | None = None
+        self._values: dict[str, Tensor] = {}
+        self.history = History()
+
+    def _trainable(self) -> list[tuple[str, nn.Parameter]]:
+        return self._adapted.adapter_parameters() + self._adapted.head_parameters()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any],
+        optimizer: torch.optim.Optimizer | None = None,
+        **_: Any,
+    ) -> None:
+        """Keep the loss and both learning rates; a loss that is not finite ends the training."""
+        if "loss" not in logs:
+            return
+        rates = [group["lr"] for group in optimizer.param_groups] if optimizer else [logs.get("learning_rate")]
+        loss = float(logs["loss"])
+        self.history.steps.append(
+            {
+                "step": state.global_step,
+                "epoch": state.epoch,
+                "loss": loss,
+                "learning_rate": rates[0],
+                "head_learning_rate": rates[-1],
+            }
+        )
+        if not math.isfinite(loss):
+            self.history.diverged = True
+            control.should_training_stop = True
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, Any],
+        **_: Any,
+    ) -> None:
+        """Keep the epoch's metrics, and its trainable values where the primary metric is the best so far."""
+        selection = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
+        epoch = round(state.epoch or 0)
+        timing = ("runtime", "samples_per_second", "steps_per_second")
+        self.history.epochs.append(
+            {"epoch": epoch, "selection": {name: value for name, value in selection.items() if name not in timing}}
+        )
+        score = selection.get(self._primary)
+        if score is None or not math.isfinite(score) or (self._best is not None and score <= self._best):
+            return
+        self._best = score
+        self.history.best_epoch = epoch
+        self._values = {name: parameter.detach().clone() for name, parameter in self._trainable()}
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the best epoch's values back; without one (never a finite score) the last stay."""
+        for name, parameter in self._trainable():
+            if name in self._values:
+                parameter.copy_(self._values[name])
