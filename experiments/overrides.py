@@ -24,9 +24,13 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def options(group: str) -> list[str]:
-    """The choices of a config group: the YAML files below conf/GROUP, without their suffix."""
+    """The choices of a config group: the YAML files below conf/GROUP, without their suffix.
+
+    A name that begins with an underscore is a part that others include, not a choice.
+    """
     folder = CONF / group
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    files = (path for path in folder.rglob("*.yaml") if not path.name.startswith("_"))
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
 
 
 def override_errors(arguments: Iterable[str]) -> list[str]:
