@@ -75,7 +75,7 @@ def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
     splits = sources.load(task, spec["data"], spec["seeds"], spec["protocol"]["name"])
     result["provenance"]["data_fingerprint"] = splits.fingerprints()
     tokenizer = backbones.tokenizer(backbone)
-    raw = {"train": splits.train, "selection": splits.selection, **splits.tests}
+    raw = {"train": splits.train, "selection": splits.selection, **(splits.tests if spec["test"] else {})}
     encoded = {name: evaluation.encode(rows, task, tokenizer, backbone["max_length"]) for name, rows in raw.items()}
     adapted = preflight.adapted(spec, backbones.load(backbone, task, spec["seeds"]["head"]))
     result["sizes"] = {**preflight.model_sizes(adapted), "runtime_state_bytes": adapted.runtime_state_bytes}

@@ -57,6 +57,7 @@ def run_id(spec: RunSpec, data_reference: Mapping[str, Any], backbone_reference:
         "recipe": {key: value for key, value in config["recipe"].items() if key not in _RECIPE_PROVENANCE},
         "protocol": config["protocol"],
         "track": config["track"],
+        "test": config["test"],
         "seeds": config["seeds"],
         "trainer_version": TRAINER_VERSION,
         "data_reference": data_reference,

@@ -57,6 +57,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": _SEED,
     "d": _optional(_COUNT),
     "plan": _FLAG,
+    "test": _FLAG,
     "rerun": _FLAG,
     "outputs": _TEXT,
     "isolation": _one_of("process", "none"),

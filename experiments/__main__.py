@@ -1,0 +1,50 @@
+"""`python -m experiments status|search`: what surrounds the runs themselves (`run.py`)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from experiments.errors import SpecError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 something is not done, 2 the input was refused."""
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    status = commands.add_parser("status", help="what is done, failed, running or cut off")
+    status.add_argument("outputs", type=Path, nargs="?", default=Path("outputs"))
+    search = commands.add_parser("search", help="equal trials per method, chosen on the selection split alone")
+    search.add_argument("name", help="a file of conf/search")
+    search.add_argument("--methods", help="comma-separated; default: all that the search lists")
+    search.add_argument("--outputs", type=Path, default=Path("outputs/search"))
+    search.add_argument("overrides", nargs="*", help="overrides of run.py, the same for every trial (after --)")
+    chosen = parser.parse_args(arguments)
+    try:
+        return _status(chosen.outputs) if chosen.command == "status" else _search(chosen)
+    except (SpecError, FileNotFoundError) as error:
+        for line in getattr(error, "errors", [str(error)]):
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+
+
+def _status(outputs: Path) -> int:
+    from experiments.status import status
+
+    text, done = status(outputs)
+    print(text)
+    return 0 if done else 1
+
+
+def _search(chosen: argparse.Namespace) -> int:
+    from experiments.search import best, run_search, space
+
+    methods = chosen.methods.split(",") if chosen.methods else None
+    records = run_search(space(chosen.name, methods), chosen.overrides, chosen.outputs)
+    print(best(records))
+    return 0 if all(record["outcome"] == "ok" for record in records) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
