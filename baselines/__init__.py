@@ -1,0 +1,26 @@
+"""Every method of the comparison behind one call, `adapt`.
+
+    adapted = adapt(model, LoraConfig(r=8, target_modules=["query", "value"]), head=["classifier"], init_seed=0)
+
+PEFT's methods are used as they are; only what PEFT lacks (full fine-tuning, BitFit, head only) is code here.
+"""
+
+import gpart  # noqa: F401  repairs torchvision before peft and transformers are imported
+
+from baselines.adapted import Adapted
+from baselines.method import Method
+from baselines.registry import METHODS, adapt, method_named, method_of
+from baselines.selection import BitFit, FullFineTuning, HeadOnly, TrainableSelection
+
+__all__ = [
+    "METHODS",
+    "Adapted",
+    "BitFit",
+    "FullFineTuning",
+    "HeadOnly",
+    "Method",
+    "TrainableSelection",
+    "adapt",
+    "method_named",
+    "method_of",
+]
