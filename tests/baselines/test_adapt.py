@@ -11,9 +11,9 @@ from peft import IA3Config, LoraConfig, PromptTuningConfig, UniLoraConfig, VeraC
 from safetensors.torch import load_file, save
 from tiny_backbones import ADAPTED_WEIGHTS, BACKBONES, HIDDEN, LAYERS, MERGEABLE, METHODS, SHAPE, Backbone
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
-from baselines import Adapted, BitFit, adapt, method_named
+from baselines import Adapted, BitFit, FullFineTuning, adapt, method_named
 
 
 def adapted_to(method: str, backbone: Backbone, **new: int) -> Adapted:
@@ -289,3 +289,21 @@ def test_an_adapter_of_another_backbone_is_refused(tmp_path: Path) -> None:
     wide = BertForSequenceClassification(BertConfig(vocab_size=50, **SHAPE | {"hidden_size": 2 * HIDDEN}))
     with pytest.raises(ValueError, match=r"does not fit this backbone: .*size mismatch"):
         lora.reload(wide, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "theta"),
+    [
+        (LoraConfig(r=8, target_modules=["query", "value"]), 294_912),  # 0.295M in the LoRA and Uni-LoRA papers
+        (UniLoraConfig(theta_d_length=23_040, target_modules=["query", "value"]), 23_040),  # 0.023M
+        (BitFit(), 12 * (7 * 768 + 3_072) + 768),  # 0.1M in the LoRA paper
+        (FullFineTuning(), 124_055_040),  # RoBERTa-base's 124,645,632 parameters without the pooler
+    ],
+)
+def test_published_sizes_on_roberta_base(config: object, theta: int) -> None:
+    shapes = RobertaConfig(vocab_size=50_265, max_position_embeddings=514, type_vocab_size=1, num_labels=2)
+    with torch.device("meta"):
+        model = RobertaForSequenceClassification(shapes)
+    adapted = adapt(model, config, head=["classifier"], init_seed=0)
+    assert adapted.theta == theta
+    assert sum(p.numel() for _, p in adapted.head_parameters()) == 592_130
