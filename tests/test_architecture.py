@@ -1,0 +1,52 @@
+"""Imports point one way: analysis and experiments may import baselines and gpart, baselines may import gpart."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = {
+    "gpart": {"gpart"},
+    "baselines": {"gpart", "baselines"},
+    "experiments": {"gpart", "baselines", "experiments"},
+    "analysis": {"analysis"},
+}
+PACKAGES = set(ALLOWED) | {"tests"}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_imports_point_one_way(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    wrong = {str(path.relative_to(ROOT)): imported(path) & (PACKAGES - ALLOWED[package]) for path in files}
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "analysis").rglob("*.py")), ids=lambda path: path.name)
+def test_analysis_never_imports_torch(path: Path) -> None:
+    assert not imported(path) & {"torch", "transformers", "peft", "datasets"}
+
+
+def test_the_checks_before_a_run_import_neither_torch_nor_transformers() -> None:
+    # A wrong key or an unreachable hub is answered within a second, which importing torch alone would exceed.
+    code = (
+        "import sys, experiments.cli, experiments.preflight, experiments.hub\n"
+        "print([name for name in ('torch', 'transformers', 'peft', 'datasets', 'pandas') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,60 @@
+"""Every file of conf/, walked recursively: each composes, each value of a recipe has a source."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from experiments.overrides import CONF, options
+from experiments.spec import RunSpec
+
+FILES = sorted(CONF.rglob("*.yaml"))
+RECIPES = [name for name in options("recipe") if name != "default"]
+
+
+def load(*overrides: str) -> RunSpec:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return RunSpec.from_config(compose("config", list(overrides)))
+
+
+def test_the_walk_sees_every_file() -> None:
+    # A new file raises this number, so that none goes unseen by the tests below.
+    assert len(FILES) == 999
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).as_posix())
+def test_every_file_is_a_mapping_with_a_header(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert isinstance(yaml.safe_load(text), dict)
+    assert text.startswith("#"), "the header says what the file is for"
+
+
+@pytest.mark.parametrize(("method", "task"), list(product(options("method"), options("task"))))
+def test_every_method_composes_with_every_task_embedded(method: str, task: str) -> None:
+    spec = load("profile=embedded", f"method={method}", f"task={task}")
+    assert spec["recipe"]["name"] != "default", "the embedded profile has a recipe for every method"
+    assert spec["data"]["source"] == spec["backbone"]["source"] == "embedded"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_is_found_by_its_method_backbone_and_task(recipe: str) -> None:
+    method, backbone, *task = recipe.split("/")
+    if backbone == "embedded-encoder":
+        spec = load("profile=embedded", f"method={method}")
+    else:
+        spec = load(f"method={method}", f"backbone={backbone}", f"task={'/'.join(task)}")
+    assert spec["recipe"]["name"] == recipe
+    assert spec["recipe"]["sources"]["all"]
+    assert "unsearched" not in spec["recipe"]["sources"]["all"]
+
+
+def test_no_config_group_bears_the_name_of_a_top_level_value() -> None:
+    # Hydra would take `seed=0` for a choice of group `seed`.
+    values = OmegaConf.load(CONF / "base.yaml")
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    assert groups & set(values) == {"recipe"}
