@@ -85,6 +85,8 @@ def predict(
     logits = _logits(output.predictions)
     prediction = predicted(logits, task)
     labels = np.asarray(raw[task["label"]])
+    if not np.array_equal(labels, np.asarray(output.label_ids).astype(labels.dtype)):
+        raise RuntimeError(f"the predictions of split {split} are not in the order of its rows")
     return Predictions(
         split,
         np.asarray(raw["example_id"]),

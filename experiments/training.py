@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 import torch
 from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
 from transformers import (
     DataCollatorWithPadding,
     EvalPrediction,
@@ -62,6 +63,10 @@ class TwoRateTrainer(Trainer):
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(self._parameter_groups)
         return self.optimizer
+
+    def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
+        """Predict in the order of the rows: `Trainer` would group them by length wherever it groups training rows."""
+        return SequentialSampler(eval_dataset)
 
 
 def parameter_groups(adapted: Adapted, recipe: dict[str, Any], decay_vectors: bool) -> list[dict[str, Any]]:
