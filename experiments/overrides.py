@@ -71,9 +71,10 @@ def _group_errors(override: Override) -> list[str]:
 
 def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     """Unknown keys; and, for a single run, what the whole configuration says to the values."""
+    lines = {id(o): str(o.input_line) for o in overrides}
     groups = [o for o in overrides if (CONF / o.key_or_group).is_dir()]
     keys = [o for o in overrides if not (CONF / o.key_or_group).is_dir() and not o.key_or_group.startswith("hydra")]
-    base = _composed([o.input_line for o in groups if not o.is_sweep_override()])
+    base = _composed([lines[id(o)] for o in groups if not o.is_sweep_override()])
     if isinstance(base, str):
         return [base]
     known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(base, o.key_or_group)]
@@ -81,7 +82,7 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
         f"{key}: unknown key{_nearest(key, RULES)}; accepted: {_list(_siblings(base, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
     ]
-    composed = _composed([o.input_line for o in [*groups, *known] if not o.is_sweep_override()])
+    composed = _composed([lines[id(o)] for o in [*groups, *known] if not o.is_sweep_override()])
     if isinstance(composed, str):
         return [*errors, composed]
     if not sweep:

@@ -74,7 +74,7 @@ def logits(model: nn.Module, rows: datasets.Dataset, collate: Callable[[Any], An
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    batches = DataLoader(rows, batch_size=batch_size, collate_fn=collate)  # type: ignore[arg-type]
+    batches = DataLoader(rows, batch_size=batch_size, collate_fn=collate)
     outputs = [model(**{k: v.to(device) for k, v in batch.items() if k != "labels"}).logits for batch in batches]
     model.train(was_training)
     return torch.cat(outputs).float().cpu().numpy()

@@ -40,14 +40,16 @@ def run(spec: RunSpec) -> dict[str, Any] | None:
         return None
     folder = run_folder(spec, prepared.identity)
     known = record.read(folder)
-    if record.is_done(known) and not spec["rerun"]:
-        print(run_report(known, folder, "already recorded, not run again (rerun=true runs it)"))
+    if known is not None and record.is_done(known) and not spec["rerun"]:
+        result, remark = known, "already recorded, not run again (rerun=true runs it)"
     else:
-        known = _attempt(prepared, folder)
-        print(run_report(known, folder))
-    if known["outcome"] != "ok":
-        raise RunFailed(f"{spec['method']['name']} on {spec.task_name}: {_reason(known)}; record: {folder}/record.json")
-    return known
+        result, remark = _attempt(prepared, folder), ""
+    print(run_report(result, folder, remark))
+    if result["outcome"] != "ok":
+        raise RunFailed(
+            f"{spec['method']['name']} on {spec.task_name}: {_reason(result)}; record: {folder}/record.json"
+        )
+    return result
 
 
 def _attempt(prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -103,11 +105,11 @@ def _carry_out(prepared: Prepared, folder: Path) -> None:
 def _record_death(prepared: Prepared, folder: Path, status: int) -> None:
     """The record of a child that could not write its own."""
     # Exit by SIGKILL is what the kernel's out-of-memory killer leaves; nothing tells it from another's kill.
-    killed = -status if status < 0 else None
-    outcome = {signal.SIGKILL: "out_of_memory", signal.SIGTERM: "interrupted", signal.SIGINT: "interrupted"}
+    outcomes = {signal.SIGKILL: "out_of_memory", signal.SIGTERM: "interrupted", signal.SIGINT: "interrupted"}
+    killer = signal.Signals(-status) if status < 0 else None
     result = record.blank(prepared.identity, prepared.key, prepared.spec.config)
-    result["outcome"] = outcome.get(killed, "error") if killed else "error"
-    means = f"killed by {signal.Signals(killed).name}" if killed else f"ended with exit status {status}"
+    result["outcome"] = outcomes.get(killer, "error") if killer else "error"
+    means = f"killed by {killer.name}" if killer else f"ended with exit status {status}"
     result["error"] = {"type": "ProcessDied", "message": f"the run's process was {means} before it wrote a record"}
     from experiments.execute import finish
 

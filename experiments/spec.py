@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -124,11 +124,10 @@ class RunSpec:
             SpecError: one line per wrong key, all of them at once.
         """
         try:
-            config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+            config = cast(Config, OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
         except OmegaConfBaseException as error:
             key = getattr(error, "full_key", None) or "config"
             raise SpecError([f"{key}: {str(error).splitlines()[0]}"]) from None
-        assert isinstance(config, dict)
         errors = _check(config)
         if errors:
             raise SpecError(errors)

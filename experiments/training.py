@@ -60,8 +60,7 @@ class TwoRateTrainer(Trainer):
 
     def create_optimizer(self, *_: Any) -> torch.optim.Optimizer:
         """AdamW with torch's default betas and epsilon, as the authors (PAPERS.md, "Optimiser & what counts")."""
-        if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(self._parameter_groups)
+        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(self._parameter_groups)
         return self.optimizer
 
     def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
