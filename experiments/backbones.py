@@ -158,7 +158,7 @@ def _location(backbone: Backbone) -> tuple[str, dict[str, Any]]:
         return str(embedded.encoder_folder()), {}
     if backbone["source"] == "local":
         return str(backbone["path"]), {}
-    cached = hub.is_cached(hub.Requirement("model", backbone["hub"], backbone["revision"]))
+    cached = hub.is_cached(hub.model(backbone))
     return backbone["hub"], {"revision": backbone["revision"], "local_files_only": cached}
 
 

@@ -35,13 +35,9 @@ def reachable(spec: RunSpec) -> None:
     """
     if spec["plan"]:
         return
-    requirements = []
-    if spec["data"]["source"] == "hub":
-        source = spec["task"]["hub"]
-        requirements.append(hub.Requirement("dataset", source["path"], source["revision"], source.get("name")))
-    if spec["backbone"]["source"] == "hub":
-        requirements.append(hub.Requirement("model", spec["backbone"]["hub"], spec["backbone"]["revision"]))
-    errors = hub.check(requirements, spec["hub_timeout"])
+    needed = [hub.dataset(spec["task"])] if spec["data"]["source"] == "hub" else []
+    needed += [hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else []
+    errors = hub.check(needed, spec["hub_timeout"])
     if errors:
         raise SpecError(errors)
 
