@@ -1,0 +1,1 @@
+"""Tables from run records alone: no model, no network, no torch."""

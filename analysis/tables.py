@@ -1,0 +1,164 @@
+"""Tables as text: what stands in a cell, what is footnoted, and the notes that a reader needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from analysis.cells import Row, Section
+from analysis.differences import Difference
+from analysis.records import Column, Run
+from analysis.statistics import DRAWS, Summary, summarize
+
+MISSING = "missing"
+_SCORES_NOTE = (
+    "Cells: primary metric x 100 on {split}, mean ± sample standard deviation over seeds (n = runs). Means are over "
+    'runs that ended ok; other runs have no score and are counted in their cell and listed below. "missing": no run. '
+    "Parameters: trained values of the method, and of the task head that every method trains."
+)
+_SPLITS = {
+    "selection": "the official validation split, at the epoch that is best on it (there is no test score)",
+    "test": "the test split (GLUE: official validation), which selected nothing",
+}
+_DIFFERENCES_NOTE = (
+    "Cells: score minus that of {baseline}, x 100, mean over the seeds that both have (n), and its 95 % percentile "
+    "interval of the paired bootstrap over test examples ({draws:,} draws, each scored for all seeds). The interval "
+    "holds what the choice of examples does, not what further seeds would."
+)
+
+
+class Heading(NamedTuple):
+    """A column's heading: its lines, and the numbers of its footnotes."""
+
+    lines: tuple[str, ...]
+    footnotes: tuple[int, ...] = ()
+
+    @property
+    def marks(self) -> str:
+        """The footnotes' numbers as printed, or nothing."""
+        return f" [{','.join(map(str, self.footnotes))}]" if self.footnotes else ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text, ready for any format."""
+
+    title: str
+    headings: tuple[Heading, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def summary(runs: Sequence[Run]) -> Summary | None:
+    """The summary x 100 of the runs that have a score; None where none has."""
+    scores = [100 * run.score for run in runs if run.state == "ok" and run.score is not None]
+    return summarize(scores) if scores else None
+
+
+def score_table(section: Section) -> Table:
+    """Scores of one section: a row per method and settings, a column per key."""
+    headings, footnotes = _headings(section)
+    rows = [
+        (row.label, *_sizes(section, row), *(_cell(section.cells.get((row, column), ())) for column in section.columns))
+        for row in section.rows
+    ]
+    notes = [_SCORES_NOTE.format(split=_SPLITS[section.columns[0].split]), *footnotes, *_without_score(section)]
+    fixed = [Heading(("method",)), Heading(("method", "parameters")), Heading(("head", "parameters"))]
+    return Table(_title(section), (*fixed, *headings), tuple(rows), tuple(notes))
+
+
+def difference_table(section: Section, baseline: Row, found: Sequence[Difference]) -> Table:
+    """Paired differences of one section to the baseline."""
+    headings, footnotes = _headings(section)
+    cells = {(entry.row, entry.column): _difference_cell(entry) for entry in found}
+    rows = [(row.label, *(cells[row, column] for column in section.columns)) for row in section.rows if row != baseline]
+    note = _DIFFERENCES_NOTE.format(baseline=baseline.label, draws=DRAWS)
+    reasons = [
+        f"{entry.row.label}, {_name(entry.column)}: {entry.reason}."
+        for entry in found
+        if entry.reason and entry.reason.startswith("not comparable")
+    ]
+    title = f"{_title(section)}: difference to {baseline.label}"
+    return Table(title, (Heading(("method",)), *headings), tuple(rows), (note, *footnotes, *reasons))
+
+
+def trials_note(runs: Iterable[Run]) -> str | None:
+    """How many runs were left out because they are trials of a search; None where there are none."""
+    count = sum(run.is_trial for run in runs)
+    return f"Left out: {count} runs made with test=false (trials of a search).\n" if count else None
+
+
+def _title(section: Section) -> str:
+    return f"backbone {section.backbone}, protocol {section.protocol}, track {section.track}"
+
+
+def _name(column: Column) -> str:
+    return f"{column.task} ({column.source}, {column.subset})"
+
+
+def _cell(runs: Sequence[Run]) -> str:
+    states = Counter(run.state for run in runs)
+    others = [f"{states[state]} {state}" for state in sorted(states) if state != "ok"]
+    scores = summary(runs)
+    if scores is None:
+        return ", ".join(others) or MISSING
+    spread = f" ± {scores.std:.2f}" if scores.std is not None else ""
+    return f"{scores.mean:.2f}{spread} ({'; '.join([f'n={scores.n}', *others])})"
+
+
+def _difference_cell(entry: Difference) -> str:
+    if entry.interval is None:
+        return (entry.reason or MISSING).split(":")[0]
+    difference, low, high = (100 * value for value in entry.interval)
+    return f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] (n={len(entry.pairs)})"
+
+
+def _sizes(section: Section, row: Row) -> tuple[str, str]:
+    runs = section.runs(row=row)
+    return _range({run.theta for run in runs}), _range({run.head for run in runs})
+
+
+def _range(counts: set[int | None]) -> str:
+    """A count, or the least and the most where a row's columns differ (a head has as many outputs as classes)."""
+    known = sorted(count for count in counts if count is not None)
+    if not known:
+        return MISSING
+    return f"{known[0]:,}" if known[0] == known[-1] else f"{known[0]:,} to {known[-1]:,}"
+
+
+def _headings(section: Section) -> tuple[list[Heading], list[str]]:
+    """Headings of the columns, and the text of the footnotes that they carry, numbered."""
+    headings: list[Heading] = []
+    notes: list[str] = []
+    for column in section.columns:
+        first = len(notes) + 1
+        notes += [
+            f"[{first + i}] {_name(column)}: {text}." for i, text in enumerate(_mixed(section.runs(column=column)))
+        ]
+        lines = (column.task, column.metric, column.source, column.subset)
+        headings.append(Heading(lines, tuple(range(first, len(notes) + 1))))
+    return headings, notes
+
+
+def _mixed(runs: Sequence[Run]) -> list[str]:
+    """What is not the same for all scored runs of a column, one text each, and runs from an unclean checkout."""
+    scored = [run for run in runs if run.state == "ok"]
+    dirty = sum(run.circumstances["git_dirty"] is True for run in scored)
+    texts = [f"{dirty} of {len(scored)} runs from a checkout with uncommitted changes"] if dirty else []
+    for name in sorted({name for run in scored for name in run.circumstances} - {"git_dirty"}):
+        counts = Counter(str(run.circumstances.get(name)) for run in scored)
+        if len(counts) > 1:
+            texts.append(f"{name} differs: " + ", ".join(f"{value} (n={counts[value]})" for value in sorted(counts)))
+    return texts
+
+
+def _without_score(section: Section) -> list[str]:
+    """A line for every run of the section that has no score."""
+    return [
+        f"{row.label}, {_name(column)}, run {run.id}: {run.state}" + (f" ({run.error})." if run.error else ".")
+        for row, column, runs in section.grid()
+        for run in runs
+        if run.state != "ok"
+    ]

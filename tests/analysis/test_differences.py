@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from analysis.cells import sections
+from analysis.differences import Difference, baseline_row, differences
+from analysis.records import InputError, read_runs
+from analysis.statistics import paired_bootstrap
+from tests.analysis.conftest import RecordWriter, record, write, write_predictions
+
+
+def compared(folder: Path, baseline: str = "head") -> list[Difference]:
+    (section,) = sections(read_runs(folder))
+    (row,) = baseline_row([section], baseline)
+    assert row is not None
+    return differences(section, row)
+
+
+def test_predictions_are_aligned_by_example_id(runs: Path, predicted_run: RecordWriter) -> None:
+    for seed in range(2):
+        predicted_run("gpart", seed, right=320 + seed)
+        predicted_run("head", seed, right=290)
+    (found,) = compared(runs)
+    assert found.interval is not None
+    assert found.interval.difference == pytest.approx((320.5 - 290) / 400)
+    label, pairs = np.arange(400) % 2, []
+    for seed in range(2):
+        wrong = [np.random.default_rng(1000 * seed + n).permutation(400) >= n for n in (320 + seed, 290)]
+        pairs.append(tuple(np.where(errors, 1 - label, label) for errors in wrong))
+    assert found.interval == pytest.approx(paired_bootstrap("accuracy", pairs, label))
+    assert len(found.pairs) == 2
+
+
+def test_only_seeds_that_both_have_are_paired(runs: Path, predicted_run: RecordWriter) -> None:
+    for seed in (0, 1, 2):
+        predicted_run("gpart", seed, right=320)
+    for seed in (1, 2, 3):
+        predicted_run("head", seed, right=290)
+    (found,) = compared(runs)
+    assert len(found.pairs) == 2
+
+
+def test_without_a_pair_there_is_a_reason(runs: Path, predicted_run: RecordWriter) -> None:
+    predicted_run("gpart", 0)
+    predicted_run("head", 1)
+    predicted_run("head", 0, task="glue/rte")
+    predicted_run("gpart", 0, task="glue/qnli")
+    reasons = {entry.column.task: entry.reason for entry in compared(runs)}
+    assert reasons == {"glue/qnli": "baseline missing", "glue/rte": "missing", "glue/sst2": "no shared seed"}
+
+
+def test_runs_scored_on_other_examples_are_not_compared(runs: Path, predicted_run: RecordWriter) -> None:
+    predicted_run("gpart")
+    predicted_run("head", shift=1)
+    (found,) = compared(runs)
+    assert found.interval is None
+    assert "different examples" in str(found.reason)
+
+
+def test_predictions_that_do_not_give_the_recorded_score_are_not_compared(
+    runs: Path, predicted_run: RecordWriter
+) -> None:
+    predicted_run("head")
+    path = predicted_run("gpart", right=300)
+    part = pyarrow.parquet.read_table(path.with_name("predictions.parquet")).slice(3).to_pandas()
+    write_predictions(path, 1 - part["prediction"].to_numpy(), part["label"].to_numpy(), part["example_id"].to_numpy())
+    (found,) = compared(runs)
+    assert "give accuracy 0.250000, its record 0.75" in str(found.reason)
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut", "twice", "split"])
+def test_predictions_that_cannot_be_used_give_a_reason(runs: Path, predicted_run: RecordWriter, damage: str) -> None:
+    predicted_run("head")
+    path = predicted_run("gpart")
+    file = path.with_name("predictions.parquet")
+    if damage == "absent":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:500])
+    else:
+        label = np.arange(400) % 2
+        split = "selection" if damage == "split" else "test"
+        write_predictions(path, label, label, np.repeat(np.arange(200), 2), split)
+    (found,) = compared(runs)
+    expected = {"absent": "FileNotFoundError", "cut": "ArrowInvalid", "twice": "an example twice", "split": "no rows"}
+    assert str(found.reason).startswith("not comparable: ")
+    assert expected[damage] in str(found.reason)
+
+
+def test_best_on_dev_compares_the_selection_split(runs: Path) -> None:
+    label, ids = np.arange(40) % 2, np.arange(40)
+    for method, right in (("gpart", 30), ("head", 20)):
+        path = write(runs, record(method, protocol="best_on_dev", score=right / 40))
+        write_predictions(path, np.where(ids < right, label, 1 - label), label, ids, "selection")
+    (found,) = compared(runs)
+    assert found.interval is not None
+    assert found.interval.difference == pytest.approx(0.25)
+
+
+def test_the_baseline_is_a_method_with_one_row_or_a_label(runs: Path, predicted_run: RecordWriter) -> None:
+    for d in (512, 4608):
+        predicted_run("gpart", d=d)
+    predicted_run("head")
+    assert {entry.row.label for entry in compared(runs, "gpart, d=512")} == {"gpart, d=4608", "head"}
+    with pytest.raises(InputError, match="fits several rows"):
+        compared(runs, "gpart")
+    with pytest.raises(InputError, match="no such row; accepted: a method's name, or one of gpart, d=4608"):
+        compared(runs, "lora")

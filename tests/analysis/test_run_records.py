@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.records import InputError, flatten, read_run, read_runs
+from tests.analysis.conftest import record, write
+
+
+def test_a_record_is_read(runs: Path) -> None:
+    path = write(runs, record("gpart", seed=3, score=0.75))
+    run = read_run(path)
+    assert (run.method, run.capacity, run.score, run.state) == ("gpart", ("d", 4608), 0.75, "ok")
+    assert (run.theta, run.head) == (4608, 770)
+    assert run.column.task == "glue/sst2"
+    assert run.column.metric == "accuracy"
+    assert run.own_seeds == {"method.config.seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("method", "capacity"), [("unilora", ("d", 4608)), ("lora", ("r", 8)), ("full", None), ("head", None)]
+)
+def test_capacity_is_d_or_r(runs: Path, method: str, capacity: tuple[str, int] | None) -> None:
+    assert read_run(write(runs, record(method))).capacity == capacity
+
+
+def test_settings_hold_neither_seeds_nor_what_changes_no_result(runs: Path) -> None:
+    first = read_run(write(runs, record(seed=0)))
+    second = read_run(
+        write(runs, record(seed=1, config__local="elsewhere", config__threads=4, config__logger={"wandb": "disabled"}))
+    )
+    assert first.settings == second.settings
+    assert first.settings["recipe.learning_rate"] == 0.005
+    assert first.settings["data_reference.sha256.train.parquet"] == "11"
+
+
+def test_best_on_dev_scores_the_selection_split_and_heldout_never_does(runs: Path) -> None:
+    assert read_run(write(runs, record(protocol="best_on_dev", score=0.7))).score == 0.7
+    untested = record(config__test=False, metrics__test=None)
+    run = read_run(write(runs, untested))
+    assert run.score is None
+    assert run.is_trial
+
+
+def test_an_undefined_metric_and_a_failure_are_told_apart(runs: Path) -> None:
+    undefined = read_run(write(runs, record(task="glue/stsb", metric="pearson", score=None)))
+    failed = read_run(write(runs, record(outcome="out_of_memory", sizes={})))
+    assert (undefined.state, failed.state) == ("undefined", "out_of_memory")
+    assert failed.error == "Stopped: the loss is not finite"
+    assert failed.theta is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema": 2}, "schema=2: unknown version"),
+        ({"outcome": "fine"}, "outcome=fine: unknown"),
+        ({"protocol": "best_on_dev"}, "key.protocol=heldout: the rest of the record says best_on_dev"),
+        ({"config__track": "published"}, "key.track=equal_budget"),
+        ({"key__task": "glue/cola"}, "key.task=glue/cola"),
+        ({"key__source": "embedded", "config__data__source": "embedded"}, "says embedded/glue/sst2"),
+        ({"metrics__test": {"f1": 0.5}}, "no accuracy"),
+        ({"metrics__test": {"accuracy": "0.5"}}, "accepted: a number or null"),
+        ({"key": {"task": "glue/sst2"}}, "not a run record"),
+        ({"provenance": None}, "not a run record"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(runs: Path, change: dict[str, object], reason: str) -> None:
+    content = record()
+    for key, value in change.items():
+        *parents, last = key.split("__")
+        target = content
+        for name in parents:
+            target = target[name]
+        target[last] = value
+    path = runs / "record.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"record\.json: ") as error:
+        read_run(path)
+    assert reason in error.value.lines[0]
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_only_strict_json_is_read(runs: Path, constant: str) -> None:
+    path = write(runs, record(score=0.8125))
+    path.write_text(path.read_text().replace("0.8125", constant))
+    with pytest.raises(InputError, match=f"{constant} is not strict JSON"):
+        read_run(path)
+
+
+def test_all_broken_records_are_named_at_once(runs: Path) -> None:
+    write(runs, record("full"))
+    for name, text in {"cut": '{"schema": 1,', "list": "[]", "empty": "", "bytes": "\udcff"}.items():
+        (runs / name).mkdir()
+        (runs / name / "record.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    missing = record("lora")
+    del missing["history"], missing["cost"]
+    write(runs, missing)
+    with pytest.raises(InputError) as error:
+        read_runs(runs)
+    assert len(error.value.lines) == 5
+    assert all("\n" not in line for line in error.value.lines)
+    assert "missing keys: cost, history" in str(error.value)
+
+
+def test_copies_count_once_and_two_records_of_one_run_are_refused(runs: Path) -> None:
+    path = write(runs, record())
+    shutil.copytree(path.parent, runs / "copy")
+    assert len(read_runs(runs)) == 1
+    changed = json.loads(path.read_text())
+    changed["metrics"]["test"]["accuracy"] = 0.9
+    (runs / "copy" / "record.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="another record of run"):
+        read_runs(runs)
+
+
+def test_earlier_attempts_that_were_set_aside_are_not_read(runs: Path) -> None:
+    path = write(runs, record())
+    aside = path.parent / "previous" / "1"
+    aside.mkdir(parents=True)
+    (aside / "previous-record.json").write_text("{}")
+    assert len(read_runs(runs)) == 1
+
+
+def test_no_records_and_no_folder_are_refused(runs: Path) -> None:
+    with pytest.raises(InputError, match=r"no record\.json"):
+        read_runs(runs)
+    with pytest.raises(InputError, match="no such folder"):
+        read_runs(runs / "absent")
+
+
+def test_flatten() -> None:
+    assert flatten({"a": {"b": 1, "c": None}, "d": [1, "x"]}) == {"a.b": 1, "a.c": None, "d": '[1, "x"]'}
+
+
+def test_analysis_imports_no_model_library() -> None:
+    code = "import sys, analysis.__main__; print(*{name.split('.')[0] for name in sys.modules})"
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    heavy = {"torch", "transformers", "peft", "datasets", "pandas", "experiments", "baselines", "gpart"}
+    assert heavy.isdisjoint(output.split())
