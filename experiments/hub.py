@@ -16,7 +16,7 @@ from os import environ
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 from huggingface_hub import constants
 
@@ -114,7 +114,11 @@ def download(requirement: Requirement) -> Path:
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise SpecError([_refusal([requirement], " ".join(str(error).split()))]) from error
-    return Path(snapshot, requirement.name or "")
+    folder = Path(snapshot, requirement.name or "")
+    if not _has_splits(folder, requirement):
+        splits = ", ".join(prefix + split for split in requirement.splits)
+        raise SpecError([_refusal([requirement], f"it has no whole set of Parquet files of the splits {splits}")])
+    return folder
 
 
 def _refusal(missing: list[Requirement], reason: str) -> str:
@@ -158,7 +162,7 @@ def _plain(name: str) -> str:
 
 
 def _has_model(folder: Path, _: Requirement) -> bool:
-    """Configuration, tokenizer and all shards of the weights; links of a cleaned cache that lead nowhere do not count."""
+    """Configuration, tokenizer and all shards of the weights; links that lead nowhere do not count."""
     if not (folder / "config.json").is_file() or not any(path.is_file() for path in _tokenizer_files(folder)):
         return False
     for weights in ("model.safetensors", "pytorch_model.bin"):
@@ -184,7 +188,7 @@ def _has_splits(folder: Path, requirement: Requirement) -> bool:
 def holds_split(path: Path, split: str) -> bool:
     """Whether a data file belongs to a split (or, for "", to any), by its name.
 
-    `SPLIT.parquet` and `SPLIT-00000-of-00002.parquet`; Arrow files carry the data set's name in front: `NAME-SPLIT.arrow`.
+    `SPLIT.parquet`, `SPLIT-00000-of-00002.parquet`; Arrow files carry the data set's name in front: `NAME-SPLIT.arrow`.
     """
     stem = _SHARD.sub("", path.name).split(".")[0]
     return not split or stem == split or (path.suffix == ".arrow" and stem.endswith(f"-{split}"))
@@ -205,9 +209,9 @@ def _unreachable(timeout: float) -> str | None:
     if constants.HF_HUB_OFFLINE:
         return "offline mode (HF_HUB_OFFLINE), so it was not asked"
     endpoint = urlsplit(constants.ENDPOINT)
-    proxies = getproxies_environment()
+    proxies = getproxies()
     proxy = proxies.get(endpoint.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass_environment(endpoint.netloc, proxies):
+    if not proxy or proxy_bypass(endpoint.netloc):
         return _probe(endpoint.netloc, endpoint.scheme, timeout)
     address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     reason = _probe(address.netloc, address.scheme, timeout)

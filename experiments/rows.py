@@ -1,0 +1,80 @@
+"""A table of any source as the rows of a task: inputs, label and example id, each checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from experiments.errors import SpecError
+
+ID = "idx"
+"""The column with the data set's own example ids; without it they are the numbers of the rows."""
+
+Section = Mapping[str, Any]
+
+
+def checked(task: Section, table: pa.Table, where: str, split: str) -> datasets.Dataset:
+    """The table as a data set of the inputs (text), the label (ClassLabel, or float32) and `example_id`.
+
+    Args:
+        task: the `task` section of a run's configuration.
+        table: the inputs, the label and, where there is one, the id column.
+        where: what to name in errors: the key, its value and the split.
+        split: kept as the name of the data set's split.
+
+    Raises:
+        SpecError: one line for every kind of value that the task does not allow, with count and first example.
+    """
+    classes = task["classes"]
+    ids = table[ID] if ID in table.column_names else pa.chunked_array([np.arange(len(table))])
+    errors = _class_name_errors(task, table)
+    for name in task["inputs"]:
+        errors += _row_errors(f"null in column {name}", pc.is_null(table[name]).to_numpy(), ids, "a text in every row")
+    if pc.count_distinct(ids).as_py() < len(ids) or ids.null_count:
+        errors.append(f"column {ID} is not one id for each row; accepted: different ids, or no such column")
+    label_errors, labels = _labels(task, table, ids)
+    errors += label_errors
+    if errors:
+        raise SpecError([f"{where}: {error}" for error in errors])
+    features = {name: datasets.Value("string") for name in task["inputs"]}
+    features[task["label"]] = datasets.ClassLabel(names=list(classes)) if classes else datasets.Value("float32")
+    features["example_id"] = datasets.Value("int64" if pa.types.is_integer(ids.type) else "string")
+    schema = datasets.Features(features).arrow_schema
+    columns = [*(table[name] for name in task["inputs"]), labels, ids]
+    arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
+    rows = pa.Table.from_arrays(arrays, schema=schema)
+    return datasets.Dataset(datasets.table.InMemoryTable(rows), split=datasets.NamedSplit(split))
+
+
+def _class_name_errors(task: Section, table: pa.Table) -> list[str]:
+    """Label ids mean something else where the data set itself names its classes in another order."""
+    feature = datasets.Features.from_arrow_schema(table.schema)[task["label"]]
+    if not isinstance(feature, datasets.ClassLabel) or task["classes"] in (None, feature.names):
+        return []
+    return [f"its classes are {', '.join(feature.names)}; accepted: {', '.join(task['classes'])}, in this order"]
+
+
+def _labels(task: Section, table: pa.Table, ids: pa.ChunkedArray) -> tuple[list[str], pa.ChunkedArray]:
+    """What is wrong with the labels, and the labels as class ids (int64) or values (float32)."""
+    classes, column = task["classes"], table[task["label"]]
+    accepted = f"integers 0 to {len(classes) - 1} ({', '.join(classes)})" if classes else "finite numbers"
+    try:
+        values = column.cast(pa.float64(), safe=False).to_numpy()
+    except pa.ArrowException:
+        return [f"column {task['label']} holds {column.type}; accepted: {accepted}"], column
+    wrong = ~np.isin(values, np.arange(len(classes))) if classes else ~np.isfinite(values)
+    errors = _row_errors(f"labels outside what {task['name']} has", wrong, ids, accepted)
+    typed = np.where(wrong, 0, values).astype(np.int64 if classes else np.float32)
+    return errors, pa.chunked_array([typed])
+
+
+def _row_errors(what: str, wrong: np.ndarray, ids: pa.ChunkedArray, accepted: str) -> list[str]:
+    if not wrong.any():
+        return []
+    first = ids[int(wrong.argmax())].as_py()
+    return [f"{int(wrong.sum())} rows with {what}, the first at example id {first}; accepted: {accepted}"]
