@@ -45,6 +45,11 @@ class PooledClassifier(PreTrainedModel):
     """
 
     base_model_prefix = "encoder"
+    # The attention is the encoder's, which has made its own choice when it gets here.
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
 
     def __init__(self, config: PretrainedConfig, encoder: nn.Module, pooling: str) -> None:
         super().__init__(config)

@@ -9,18 +9,26 @@ import os
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.errors import RunFailed, SpecError
-from experiments.overrides import override_errors
+from experiments.overrides import CONF, override_errors
 from experiments.spec import RunSpec
 
+_SINGLE_RUN_ERRORS: list[SpecError | RunFailed] = []
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(composed: DictConfig) -> None:
-    """One job of a single run or of a sweep; raises, so that the other jobs of a sweep go on."""
+    """One job of a single run or of a sweep.
+
+    In a sweep an error is raised, so that the launcher sees it and the other jobs go on; a single run hands it to
+    `main` without Hydra's own report of it.
+    """
     try:
         spec = RunSpec.from_config(composed)
         # Imported here: torch takes seconds, and a wrong key should be answered at once.
@@ -30,12 +38,11 @@ def _job(composed: DictConfig) -> None:
         from experiments import runner
 
         runner.run(spec)
-    except SpecError as error:
-        _print_errors(error.errors)
-        raise
-    except RunFailed as error:
-        _print_errors([str(error)])
-        raise
+    except (SpecError, RunFailed) as error:
+        _print_errors(error.errors if isinstance(error, SpecError) else [str(error)])
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        _SINGLE_RUN_ERRORS.append(error)
 
 
 def main() -> int:
@@ -48,6 +55,8 @@ def main() -> int:
         return 2
     try:
         _job()
+        if _SINGLE_RUN_ERRORS:
+            raise _SINGLE_RUN_ERRORS.pop()
     except SpecError:
         return 2
     except RunFailed:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback
 
 from experiments import backbones, evaluation, preflight, provenance, record, roundtrip, sources, training
 from experiments.errors import SpecError
@@ -84,7 +83,6 @@ def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
     run = training.trainer(
         spec, adapted, tokenizer, encoded["train"], encoded["selection"], evaluation.scorer(task), folder
     )
-    run.remove_callback(PrinterCallback)
     history = training.train(run, adapted, task["primary_metric"])
     result["history"] = history.as_record()
     result["cost"] |= _training_cost(history)

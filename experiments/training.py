@@ -18,6 +18,8 @@ from transformers import (
     DataCollatorWithPadding,
     EvalPrediction,
     PreTrainedTokenizerBase,
+    PrinterCallback,
+    ProgressCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -117,8 +119,9 @@ def trainer(
         data_seed=spec["seeds"]["data"],
         include_num_input_tokens_seen="non_padding",
         label_names=["labels"],
+        dataloader_pin_memory=torch.cuda.is_available(),
     )
-    return TwoRateTrainer(
+    run = TwoRateTrainer(
         model=adapted.model,
         args=arguments,
         train_dataset=train,
@@ -128,6 +131,10 @@ def trainer(
         compute_metrics=compute_metrics,
         parameter_groups=parameter_groups(adapted, recipe, spec["method"]["decay_vectors"]),
     )
+    run.remove_callback(PrinterCallback)
+    if run.pop_callback(ProgressCallback):
+        run.add_callback(_Progress)
+    return run
 
 
 def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
@@ -144,6 +151,22 @@ def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
     history.tokens = int(run.state.num_input_tokens_seen)
     history.examples = round(len(run.train_dataset) * float(run.state.epoch or 0))
     return history
+
+
+class _Progress(ProgressCallback):
+    """The progress bars without a dictionary of logs between them: the history keeps those."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Show the newest loss on the bar."""
+        if self.training_bar is not None and logs and "loss" in logs:
+            self.training_bar.set_postfix_str(f"loss {float(logs['loss']):.4f}")
 
 
 class _BestEpoch(TrainerCallback):
