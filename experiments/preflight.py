@@ -88,12 +88,20 @@ def measure(spec: RunSpec) -> dict[str, int]:
 
 
 def adapted(spec: RunSpec, model: Any) -> Any:
-    """The method of a run applied to a backbone (`baselines.Adapted`)."""
+    """The method of a run applied to a backbone (`baselines.Adapted`).
+
+    Raises:
+        ValueError: if the method's configuration is not accepted, or does not fit the backbone.
+    """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     import baselines
 
-    config = instantiate(spec["method"]["config"], _convert_="all")
+    try:
+        config = instantiate(spec["method"]["config"], _convert_="all")
+    except InstantiationException as error:
+        raise ValueError(f"method.config: {error.__cause__ or error}") from error
     return baselines.adapt(model, config, head=spec["backbone"]["head"], init_seed=spec["seeds"]["init"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ def round_trip(
     weights = _copy(adapted.model)
     adapted.merge()
     result["merge"] = compared(adapted.model)
-    adapted.unmerge()
+    with warnings.catch_warnings():
+        # A method may warn that subtracting leaves a rounding difference; it is measured here instead.
+        warnings.simplefilter("ignore", UserWarning)
+        adapted.unmerge()
     result["unmerge"] = {**compared(adapted.model), "changed_weights": _changed(weights, adapted.model)}
     return result
 
