@@ -1,0 +1,174 @@
+"""The forward and backward of one adapted layer, for autograd and torch.func alike.
+
+`spread` and `collect` are each other's adjoints and made of index_select and index_add, whose derivatives torch knows
+to every order and in every mode, and which sum in a fixed order on the CPU (autograd's indexing backward does not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type in which weight and change are added: at least float32."""
+    return torch.promote_types(torch.float32, dtype)
+
+
+def spread(value: Tensor, ids: Tensor) -> Tensor:
+    """Give each position the value of its group: (d,) and (n,) to (n,)."""
+    return value.index_select(0, ids)
+
+
+def collect(gradient: Tensor, ids: Tensor, d: int) -> Tensor:
+    """Sum over the positions of each group: (n,) and (n,) to (d,)."""
+    return torch.zeros(d, dtype=gradient.dtype, device=gradient.device).index_add(0, ids, gradient)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One adapter's part in a layer.
+
+    Attributes:
+        value: what each group adds, (d,), in the accumulation type.
+        ids: gives the groups of the layer's weight, (out * in,).
+        kept: the entries of the change that dropout leaves, shaped like the weight; None for all.
+    """
+
+    value: Tensor
+    ids: Callable[[], Tensor]
+    kept: Tensor | None = None
+
+    def delta(self, shape: torch.Size) -> Tensor:
+        """The change of a weight of this shape."""
+        change = spread(self.value, self.ids()).view(shape)
+        return change if self.kept is None else change * self.kept
+
+
+def effective_weight(weight: Tensor, terms: list[Term]) -> Tensor:
+    """The weight plus every term, summed in order in the accumulation type and rounded once to the weight's type."""
+    total = weight.to(accumulation_dtype(weight.dtype))
+    for term in terms:
+        total = total + term.delta(weight.shape)
+    return total.to(weight.dtype)
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None, fan_in_fan_out: bool) -> Tensor:
+    """What the base layer computes, by the same operation, so that the bits are the same.
+
+    Args:
+        x: (..., in).
+        weight: (out, in) of `nn.Linear`, or (in, out) of transformers' `Conv1D`.
+        bias: (out,) or None.
+        fan_in_fan_out: whether the weight is Conv1D's.
+    """
+    if not fan_in_fan_out:
+        return F.linear(x, weight, bias)
+    flat = x.reshape(-1, x.shape[-1])
+    product = flat @ weight if bias is None else torch.addmm(bias, flat, weight)
+    return product.view(*x.shape[:-1], weight.shape[1])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the forward of a layer needs beside tensors that carry gradients.
+
+    Attributes:
+        fan_in_fan_out: whether the weight is stored as (in, out).
+        dtype: of the product; differs from the weight's under autocast.
+        ids: of each term.
+    """
+
+    fan_in_fan_out: bool
+    dtype: torch.dtype
+    ids: tuple[Callable[[], Tensor], ...]
+
+    def terms(self, pieces: tuple[Tensor | None, ...]) -> list[Term]:
+        """Terms again from `value, kept` of each, which autograd sees as separate arguments."""
+        values, kept = pieces[0::2], pieces[1::2]
+        return [Term(v, ids, k) for v, ids, k in zip(values, self.ids, kept, strict=True) if v is not None]
+
+    def effective(self, weight: Tensor, pieces: tuple[Tensor | None, ...]) -> Tensor:
+        """The weight of the product."""
+        return effective_weight(weight, self.terms(pieces)).to(self.dtype)
+
+
+def adapted_dense(
+    x: Tensor, weight: Tensor, bias: Tensor | None, terms: list[Term], *, fan_in_fan_out: bool, dtype: torch.dtype
+) -> Tensor:
+    """`dense` with the effective weight in `dtype`. The effective weight is made again in backward, never kept."""
+    plan = Plan(fan_in_fan_out, dtype, tuple(term.ids for term in terms))
+    pieces = [piece for term in terms for piece in (term.value, term.kept)]
+    result: Tensor = _AdaptedDense.apply(x, weight, bias, plan, *pieces)
+    return result
+
+
+class _AdaptedDense(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, plan: Plan, *pieces: Tensor | None) -> Tensor:
+        return dense(x, plan.effective(weight, pieces), bias, plan.fan_in_fan_out)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, bias, plan, *pieces = inputs
+        ctx.plan, ctx.has_bias = plan, bias is not None
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, weight, *pieces)
+        ctx.save_for_forward(x, weight, *pieces)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, weight, *pieces = ctx.saved_tensors
+        plan: Plan = ctx.plan
+        if gradient is None:
+            return (None,) * (4 + len(pieces))
+        needs_x, needs_weight, needs_bias, _, *needs_pieces = ctx.needs_input_grad
+        for_x = for_weight = for_bias = None
+        for_pieces: list[Tensor | None] = [None] * len(pieces)
+        if needs_x:
+            effective = plan.effective(weight, tuple(pieces))
+            for_x = gradient @ (effective.t() if plan.fan_in_fan_out else effective)
+        flat = gradient.reshape(-1, gradient.shape[-1])
+        if ctx.has_bias and needs_bias:
+            for_bias = flat.sum(0)
+        if needs_weight or any(needs_pieces):
+            flat_x = x.reshape(-1, x.shape[-1])
+            for_effective = flat_x.t() @ flat if plan.fan_in_fan_out else flat.t() @ flat_x
+            for_weight = for_effective.to(weight.dtype) if needs_weight else None
+            for index, (value, kept, ids) in enumerate(zip(pieces[0::2], pieces[1::2], plan.ids, strict=True)):
+                if needs_pieces[2 * index]:
+                    for_delta = for_effective.to(value.dtype)
+                    for_delta = for_delta if kept is None else for_delta * kept
+                    for_pieces[2 * index] = collect(for_delta.reshape(-1), ids(), value.shape[0])
+        return (for_x, for_weight, for_bias, None, *for_pieces)
+
+    @staticmethod
+    def jvp(
+        ctx: Any, x_t: Tensor | None, weight_t: Tensor | None, bias_t: Tensor | None, _: None, *pieces_t: Tensor | None
+    ) -> Tensor:
+        x, weight, *pieces = ctx.saved_tensors
+        plan: Plan = ctx.plan
+        tangents: list[Tensor] = []
+        if x_t is not None:
+            tangents.append(dense(x_t, plan.effective(weight, tuple(pieces)), None, plan.fan_in_fan_out))
+        moving = [
+            Term(value_t, ids, kept)
+            for value_t, kept, ids in zip(pieces_t[0::2], pieces[1::2], plan.ids, strict=True)
+            if value_t is not None
+        ]
+        if weight_t is not None or moving:
+            start = torch.zeros_like(weight) if weight_t is None else weight_t
+            tangents.append(dense(x, effective_weight(start, moving).to(plan.dtype), None, plan.fan_in_fan_out))
+        if bias_t is not None:
+            tangents.append(bias_t.expand(*x.shape[:-1], bias_t.shape[-1]))
+        total = tangents[0]
+        for tangent in tangents[1:]:
+            total = total + tangent
+        return total

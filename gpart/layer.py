@@ -1,0 +1,200 @@
+"""A dense layer whose weight is the base's plus what the active adapters add."""
+
+from __future__ import annotations
+
+from gpart.compat import BaseTunerLayer, check_adapters_to_merge
+from gpart.functional import Term, accumulation_dtype, adapted_dense, effective_weight
+from gpart.partition import Partition
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class LayerSlice:
+    """The part of an adapter that falls on one layer.
+
+    Attributes:
+        partition: of the adapter.
+        index: of the layer in the partition.
+        dropout: probability that an entry of the change is dropped in training.
+        keep_base: whether merging keeps a copy of the base weight.
+    """
+
+    partition: Partition
+    index: int
+    dropout: float
+    keep_base: bool
+
+    def term(self, theta: Tensor, weight: Tensor, training: bool) -> Term:
+        """The adapter's term for `weight`; in training, with a new dropout mask from torch's generator.
+
+        The mask is held until backward, one byte per entry of the weight.
+        """
+        dtype = accumulation_dtype(weight.dtype)
+        value = self.partition.scaled(theta, dtype, weight.device)
+        kept = None
+        if training and self.dropout:
+            value = value / (1 - self.dropout)
+            kept = torch.rand(weight.shape, device=weight.device) >= self.dropout
+        return Term(value, partial(self.partition.layer_ids, self.index, weight.device), kept)
+
+
+def check_supported(module: nn.Module) -> None:
+    """Refuse a module whose output is not a plain product with its weight.
+
+    Raises:
+        TypeError: naming the module and what is supported, in PEFT's words.
+    """
+    plain = {nn.Linear: nn.Linear.forward, Conv1D: Conv1D.forward}
+    if not any(isinstance(module, kind) and type(module).forward is forward for kind, forward in plain.items()):
+        raise TypeError(
+            f"Target module {module} is not supported. Currently, only the following modules are supported: "
+            "`torch.nn.Linear`, `transformers.pytorch_utils.Conv1D`."
+        )
+    if module.weight.dtype not in _DTYPES:
+        raise TypeError(
+            f"Target module {module} is not supported: its weight is {module.weight.dtype}; accepted are "
+            f"{', '.join(map(str, _DTYPES))}"
+        )
+
+
+class GPartLayer(nn.Module, BaseTunerLayer):
+    """Wraps an `nn.Linear` or `Conv1D` and computes with one effective weight: y = x (W + Delta_W)^T + b.
+
+    The sum over all active adapters is made in at least float32 and rounded once to the weight's type, by the same
+    function in `forward` and in `merge`, so that both give the same bits.
+
+    Args:
+        base_layer: the layer to adapt.
+        theta: the vectors of all adapters, by name, shared by all layers. They are parameters of the tuner, and not
+            registered here: one vector has one name.
+    """
+
+    gpart_theta: nn.ParameterDict
+    get_base_layer: Callable[[], Any]
+    set_adapter: Callable[..., None]
+    active_adapters: list[str]
+    merged: bool
+    disable_adapters: bool
+    adapter_layer_names = ("gpart_theta",)
+    other_param_names = ("gpart_slices",)
+
+    def __init__(self, base_layer: nn.Linear | Conv1D, theta: nn.ParameterDict) -> None:
+        super().__init__()
+        check_supported(base_layer)
+        self.base_layer = base_layer
+        object.__setattr__(self, "gpart_theta", theta)
+        self.gpart_slices: dict[str, LayerSlice] = {}
+        self.fan_in_fan_out = isinstance(base_layer, Conv1D)
+        out_features, in_features = base_layer.weight.shape
+        if self.fan_in_fan_out:
+            in_features, out_features = out_features, in_features
+        self.in_features, self.out_features = in_features, out_features
+        self.merged_adapters: list[str] = []
+        self._disable_adapters = False
+        self._kept_base: Tensor | None = None
+        self._rounding = 0.0
+        self.train(base_layer.training)
+
+    def _terms(self, adapters: list[str], training: bool) -> list[Term]:
+        weight = self.get_base_layer().weight
+        return [
+            self.gpart_slices[name].term(self.gpart_theta[name], weight, training)
+            for name in adapters
+            if name in self.gpart_slices
+        ]
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """x (..., in) to (..., out), as the base layer would with the effective weight in place of its own."""
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        terms = [] if self.disable_adapters or self.merged else self._terms(self.active_adapters, self.training)
+        base = self.get_base_layer()
+        if not terms:
+            result: Tensor = self.base_layer(x, *args, **kwargs)
+            return result
+        bias, dtype = base.bias, base.weight.dtype
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind) and dtype != torch.float64:
+            # What autocast does to the operands of a matrix product; it does not reach into an autograd.Function's
+            # backward.
+            dtype = torch.get_autocast_dtype(kind)
+            x = x if x.dtype == torch.float64 else x.to(dtype)
+            bias = bias if bias is None or bias.dtype == torch.float64 else bias.to(dtype)
+        return adapted_dense(x, base.weight, bias, terms, fan_in_fan_out=self.fan_in_fan_out, dtype=dtype)
+
+    @torch.no_grad()
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """What `adapter` adds to the weight, shaped and stored like it, in at least float32."""
+        weight = self.get_base_layer().weight
+        return self._terms([adapter], training=False)[0].delta(weight.shape)
+
+    @torch.no_grad()
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Replace the base weight by the effective weight of the named adapters, by default of all active ones.
+
+        Args:
+            safe_merge: refuse a result with entries that are not finite, and leave the weight as it was.
+            adapter_names: adapters to merge.
+
+        Raises:
+            ValueError: if `safe_merge` finds such entries.
+        """
+        names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.gpart_slices]
+        if not names:
+            return
+        base = self.get_base_layer()
+        before, start, every = base.weight.data, base.weight.data, names
+        if self._kept_base is not None:
+            start, every = self._kept_base, [*self.merged_adapters, *names]
+        merged = effective_weight(start, self._terms(every, training=False))
+        if safe_merge and not torch.isfinite(merged).all():
+            raise ValueError(f"NaNs detected in the merged weights. The adapter {','.join(names)} seems to be broken")
+        if not self.merged and any(self.gpart_slices[name].keep_base for name in names):
+            self._kept_base = before
+        base.weight.data = merged
+        self.merged_adapters += names
+        if self._kept_base is None:
+            self._rounding = max(self._rounding, float((self._without(self.merged_adapters) - before).abs().max()))
+
+    def _without(self, adapters: list[str]) -> Tensor:
+        """The base weight minus what the adapters add, rounded to its type."""
+        weight = self.get_base_layer().weight.data
+        terms = [Term(-term.value, term.ids) for term in self._terms(adapters, training=False)]
+        return effective_weight(weight, terms)
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Take the merged adapters out of the weight again: every bit if the base was kept, else up to rounding."""
+        if not self.merged:
+            warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
+            return
+        base = self.get_base_layer()
+        if self._kept_base is not None:
+            base.weight.data, self._kept_base = self._kept_base, None
+        else:
+            base.weight.data = self._without(self.merged_adapters)
+            if self._rounding:
+                warnings.warn(
+                    f"Unmerging by subtraction left weights up to {self._rounding:.0e} off their values before "
+                    "merging; keep_base=True restores them exactly",
+                    stacklevel=2,
+                )
+        self._rounding = 0.0
+        self.merged_adapters.clear()
+
+    def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
+        """Nothing to move: the vector stays where the tuner has it, as layers may be on several devices."""
+
+    def __repr__(self) -> str:
+        return f"gpart.{super().__repr__()}"

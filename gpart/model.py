@@ -1,0 +1,165 @@
+"""The tuner: one vector per adapter for all layers, and the partition that spreads it over them."""
+
+from __future__ import annotations
+
+from gpart.compat import DEFAULT_TARGETS, PREFIX, StateDictHooks, check_adapter_name
+from gpart.config import GPartConfig
+from gpart.layer import GPartLayer, LayerSlice, check_supported
+from gpart.partition import AdaptedLayer, Partition
+
+import copy
+import json
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class GPartModel(StateDictHooks):
+    """GPart (arXiv 2605.14841) around a base model; `peft.get_peft_model` makes it.
+
+    Attributes:
+        gpart_theta: the trained vector of each adapter, (d,), zeros at the start; float32, or the base model's type
+            where `autocast_adapter_dtype=False` asks for less.
+    """
+
+    uses_shared_state = True
+    prefix = PREFIX
+    tuner_layer_cls = GPartLayer
+    target_module_mapping = DEFAULT_TARGETS
+    vector = "gpart_theta"
+
+    gpart_theta: nn.ParameterDict
+
+    def partition(self, adapter_name: str = "default") -> Partition:
+        """The partition of an adapter."""
+        return self._partitions[adapter_name]
+
+    def _pre_injection_hook(self, model: nn.Module, config: Any, adapter_name: str) -> None:
+        self.gpart_theta = nn.ParameterDict()
+        self._partitions: dict[str, Partition] = {}
+        self._found: list[tuple[str, GPartLayer]] = []
+
+    def inject_adapter(
+        self,
+        model: nn.Module,
+        adapter_name: str,
+        autocast_adapter_dtype: bool = True,
+        low_cpu_mem_usage: bool = False,
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        """Wrap the targeted modules, partition their weights, and add a vector of zeros.
+
+        Raises:
+            ValueError: if the partition cannot be made, or differs from the one that the configuration was saved
+                with. The model is left as it was.
+        """
+        check_adapter_name(adapter_name)
+        # The manifest that is filled in belongs to this model; the caller may use the configuration for another.
+        config = self.peft_config[adapter_name] = copy.deepcopy(self.peft_config[adapter_name])
+        trainable = {name: theta.requires_grad for name, theta in self.gpart_theta.items()}
+        self._found = []
+        super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+        try:
+            self._attach(config, adapter_name, low_cpu_mem_usage)
+        except Exception:
+            self._withdraw(adapter_name)
+            raise
+        for name, requires_grad in trainable.items():
+            self.gpart_theta[name].requires_grad_(requires_grad)
+
+    def _create_and_replace(
+        self,
+        peft_config: GPartConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        if isinstance(target, GPartLayer):
+            self._found.append((current_key, target))
+            return
+        check_supported(target)
+        layer = GPartLayer(target, self.gpart_theta)
+        layer.set_adapter(self.active_adapters)
+        self._replace_module(parent, target_name, layer, target)
+        self._found.append((current_key, layer))
+
+    def _attach(self, config: GPartConfig, adapter_name: str, low_cpu_mem_usage: bool) -> None:
+        """Make the partition of the modules found, and give each its part."""
+        weight = self._found[0][1].get_base_layer().weight
+        planned = weight.is_meta
+        partition = Partition(
+            scheme=config.scheme,
+            d=config.d,
+            seed=config.seed,
+            layers=[AdaptedLayer(name, tuple(layer.get_base_layer().weight.shape)) for name, layer in self._found],
+            isometric=config.isometric,
+            scope=config.scope,
+            cache_ids=config.cache_ids,
+            device="cpu" if planned else weight.device,
+        )
+        self._check_manifest(config.partition, partition)
+        if not planned:
+            # Without weights this is a plan, which may be of a model too large to count here.
+            config.partition = partition.manifest
+            _ = partition.group_sizes
+        theta = torch.zeros(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
+        active = adapter_name in self.active_adapters and not config.inference_mode
+        self.gpart_theta[adapter_name] = nn.Parameter(theta, requires_grad=active)
+        self._partitions[adapter_name] = partition
+        for index, (_, layer) in enumerate(self._found):
+            layer.gpart_slices[adapter_name] = LayerSlice(partition, index, config.dropout, config.keep_base)
+
+    @staticmethod
+    def _check_manifest(manifest: Any, partition: Partition) -> None:
+        if manifest is None:
+            return
+        if not isinstance(manifest, dict):
+            raise ValueError(f"partition: {manifest!r}; accepted are None and what an adapter_config.json holds")
+        difference = partition.mismatch(manifest)
+        if difference:
+            raise ValueError(f"checkpoint: its partition is not this model's: {difference}")
+
+    def _withdraw(self, adapter_name: str) -> None:
+        """Undo an injection that failed."""
+        if len(self.peft_config) > 1:
+            self.delete_adapter(adapter_name)
+        else:
+            self.unload()
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Delete an adapter, its vector and its partition."""
+        super().delete_adapter(adapter_name)
+        if adapter_name in self.gpart_theta:
+            del self.gpart_theta[adapter_name]
+        self._partitions.pop(adapter_name, None)
+
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        theta = self.gpart_theta[adapter_name]
+        if autocast_adapter_dtype and theta.dtype in _HALF:
+            self.gpart_theta[adapter_name] = nn.Parameter(theta.data.float(), requires_grad=theta.requires_grad)
+
+    def extra_state(self, adapter_name: str) -> dict[str, Tensor]:
+        """The partition's stamp as bytes of JSON, so that the file of weights says by itself what it belongs to."""
+        stamp = json.dumps(self.partition(adapter_name).stamp, separators=(",", ":"))
+        return {"gpart_partition": torch.tensor(list(stamp.encode()), dtype=torch.uint8)}
+
+    def check_state(self, adapter_name: str, extra: dict[str, Tensor | None]) -> None:
+        """Refuse weights of another partition.
+
+        Raises:
+            ValueError: saying what differs.
+        """
+        stored = extra["gpart_partition"]
+        if stored is None:
+            raise ValueError(
+                "checkpoint: it holds no gpart_partition, which says to what its vector belongs; accepted are "
+                "checkpoints saved with gpart imported, and tensors through gpart.hotswap_adapter"
+            )
+        stamp = json.loads(bytes(stored.tolist()).decode())
+        self._check_manifest(stamp, self.partition(adapter_name))

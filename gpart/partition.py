@@ -1,0 +1,312 @@
+"""The map P from d trained coordinates to all N adapted weights: (P theta)[i] = theta[g(i)] / sqrt(n[g(i)])."""
+
+from __future__ import annotations
+
+from gpart import schemes
+from gpart.functional import accumulation_dtype, collect, spread
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+#: Positions whose groups the digest covers, evenly spaced over all N.
+DIGEST_POSITIONS = 4096
+
+
+class AdaptedLayer(NamedTuple):
+    """One module in the canonical flattening: its weight, row-major as stored, then its bias if that takes part.
+
+    Attributes:
+        name: of the module in the base model.
+        shape: of the weight as stored.
+        bias: number of bias entries that take part.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bias: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of positions."""
+        return prod(self.shape) + self.bias
+
+    def __str__(self) -> str:
+        return f"{self.name} {'x'.join(map(str, self.shape))}" + (f"+{self.bias}" if self.bias else "")
+
+
+class Partition:
+    """A partition of N weights into d groups, and the map P that it defines (arXiv 2605.14841, section 3).
+
+    Each weight depends on one coordinate, so that the columns of P are orthogonal, and the scale 1/sqrt(group size)
+    gives each the length one: P^T P = I, and distances between vectors are distances between weights. An object is
+    fixed once made; it holds no more than caches beside its definition, so that copies of a model share it.
+
+    Args:
+        scheme: how positions are assigned to groups, one of `gpart.schemes.SCHEMES`.
+        d: number of groups, from 1 to N.
+        seed: of the assignment, from 0 to 2**64 - 1.
+        layer_sizes: number of positions of each layer, in canonical order; or
+        layers: the layers themselves, whose names and shapes then take part in the digest.
+        isometric: whether columns have length one; without, P[i, g(i)] = 1 and P^T P = diag(group sizes).
+        scope: "global": every group may reach into every layer.
+        cache_ids: whether the groups of a layer are kept (4 bytes per weight and device) or computed at each use.
+            None keeps them on the CPU, and elsewhere only where the scheme is not stateless.
+        device: where group sizes are counted.
+
+    Raises:
+        ValueError: naming the argument, its value and what would be accepted.
+    """
+
+    def __init__(
+        self,
+        *,
+        d: int,
+        scheme: str = "hash",
+        seed: int = 0,
+        layer_sizes: Sequence[int] | None = None,
+        layers: Sequence[AdaptedLayer] | None = None,
+        isometric: bool = True,
+        scope: str = "global",
+        cache_ids: bool | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if (layers is None) == (layer_sizes is None):
+            raise ValueError("layers, layer_sizes: exactly one of the two is needed")
+        if layers is None:
+            layers = [AdaptedLayer("", (int(size),)) for size in layer_sizes or ()]
+        self.layers = tuple(layers)
+        self.sizes = [layer.size for layer in self.layers]
+        self.offsets = [0, *accumulate(self.sizes)]
+        self.n = self.offsets[-1]
+        self.scheme = schemes.scheme_named(scheme)
+        check_definition(d=d, seed=seed, scope=scope, scheme=scheme, cache_ids=cache_ids)
+        if d > self.n:
+            raise ValueError(f"d: {d} exceeds the N={self.n} adapted weights; accepted are 1 to {self.n}")
+        self.d, self.seed, self.isometric, self.scope = d, seed, isometric, scope
+        self._cache_ids, self._device = cache_ids, torch.device(device)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ids: dict[tuple[int, torch.device], Tensor] = {}
+        self._scales: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._all_ids: Tensor | None = None
+        self._sizes: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Partition:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_ids": {}, "_scales": {}, "_all_ids": None, "_sizes": None}
+
+    def __repr__(self) -> str:
+        return f"Partition({', '.join(f'{key}={value!r}' for key, value in self.definition.items())})"
+
+    def group_ids(self, start: int, stop: int) -> Tensor:
+        """Groups of the positions from `start` to `stop`: (stop - start,) int64 on the CPU."""
+        if not 0 <= start <= stop <= self.n:
+            raise ValueError(f"start, stop: {start}, {stop}; accepted are 0 <= start <= stop <= N={self.n}")
+        if self.scheme.stateless:
+            return self.scheme.interval(start, stop, self.d, self.seed, torch.device("cpu")).long()
+        return self._table[start:stop].long()
+
+    def layer_ids(self, index: int, device: torch.device) -> Tensor:
+        """Groups of the `index`-th layer's positions: (size,) int32 on `device`."""
+        key = (index, device)
+        if key in self._ids:
+            return self._ids[key]
+        start, stop = self.offsets[index], self.offsets[index + 1]
+        with torch.inference_mode(False):
+            if self.scheme.stateless:
+                ids = self.scheme.interval(start, stop, self.d, self.seed, device)
+            else:
+                ids = self._table[start:stop].to(device)
+        # Inside a transform of torch.func even constants come wrapped; what is kept must outlive it.
+        ids = torch.func.debug_unwrap(ids)
+        if self._caches_on(device):
+            self._ids[key] = ids
+        return ids
+
+    def _caches_on(self, device: torch.device) -> bool:
+        if self._cache_ids is not None:
+            return self._cache_ids
+        return device.type == "cpu" or not self.scheme.stateless
+
+    @property
+    def _table(self) -> Tensor:
+        if self._all_ids is None:
+            assert self.scheme.table is not None
+            with torch.inference_mode(False):
+                self._all_ids = torch.func.debug_unwrap(self.scheme.table(self.d, self.seed, self.sizes))
+        return self._all_ids
+
+    @property
+    def group_sizes(self) -> Tensor:
+        """Number of positions in each group: (d,) int64 on the CPU. Counting them warns of empty groups."""
+        if self._sizes is None:
+            with torch.inference_mode(False):
+                sizes = torch.zeros(self.d, dtype=torch.int64)
+                for index in range(len(self.layers)):
+                    sizes = sizes + torch.bincount(self.layer_ids(index, self._device), minlength=self.d).cpu()
+            self._sizes = torch.func.debug_unwrap(sizes)
+            if self.dead:
+                warnings.warn(
+                    f"{self.dead} of d={self.d} coordinates reach none of the N={self.n} adapted weights under "
+                    f"scheme={self.scheme.name!r}; scheme='balanced' leaves no group empty",
+                    stacklevel=2,
+                )
+        return self._sizes
+
+    @property
+    def dead(self) -> int:
+        """Number of coordinates on which no weight depends."""
+        return int((self.group_sizes == 0).sum())
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of per-weight state held at present, on all devices together."""
+        tables = [] if self._all_ids is None else [self._all_ids]
+        storages = [ids.untyped_storage() for ids in [*self._ids.values(), *tables]]
+        return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+
+    def scale(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+        """Length of the entries of each column: (d,), 1/sqrt(group size), or ones if not isometric."""
+        key = (dtype, torch.device(device))
+        if key not in self._scales:
+            with torch.inference_mode(False):
+                sizes = self.group_sizes.clamp(min=1).to(dtype)
+                scale = 1 / torch.sqrt(sizes) if self.isometric else torch.ones_like(sizes)
+                self._scales[key] = torch.func.debug_unwrap(scale.to(device))
+        return self._scales[key]
+
+    def scaled(self, theta: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """What each group adds to its weights: theta times `scale`, (d,) in `dtype` on `device`."""
+        return theta.to(device=device, dtype=dtype) * self.scale(dtype, device)
+
+    def project(self, theta: Tensor) -> Tensor:
+        """P theta: (d,) to (N,), at least float32, on theta's device."""
+        self._check(theta, "theta", self.d)
+        value = self.scaled(theta, accumulation_dtype(theta.dtype), theta.device)
+        return torch.cat([spread(value, self.layer_ids(i, theta.device)) for i in range(len(self.layers))])
+
+    def adjoint(self, delta: Tensor) -> Tensor:
+        """P^T delta: (N,) to (d,), at least float32, on delta's device."""
+        self._check(delta, "delta", self.n)
+        dtype = accumulation_dtype(delta.dtype)
+        pieces = zip(self.offsets, self.offsets[1:], strict=False)
+        total = torch.zeros(self.d, dtype=dtype, device=delta.device)
+        for index, (start, stop) in enumerate(pieces):
+            total = total + collect(delta[start:stop].to(dtype), self.layer_ids(index, delta.device), self.d)
+        return total * self.scale(dtype, delta.device)
+
+    def _check(self, value: Tensor, name: str, size: int) -> None:
+        if value.shape != (size,):
+            raise ValueError(f"{name}: has shape {tuple(value.shape)}; accepted is ({size},)")
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What the groups are a function of, but for names and shapes of the layers."""
+        return {
+            "scheme": self.scheme.name,
+            "version": self.scheme.version,
+            "d": self.d,
+            "seed": self.seed,
+            "isometric": self.isometric,
+            "scope": self.scope,
+            "N": self.n,
+        }
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the definition, the ordered layers, and the groups at `DIGEST_POSITIONS` positions.
+
+        The groups are in it so that a change in torch's generators shows as well.
+        """
+        count = min(self.n, DIGEST_POSITIONS)
+        positions = torch.tensor([i * self.n // count for i in range(count)])
+        at = self.scheme.at
+        ids = at(positions, self.d, self.seed) if at else self._table[positions].long()
+        digest = hashlib.sha256(_canonical([self.definition, self._layer_list]))
+        digest.update(ids.numpy().astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    @property
+    def _layer_list(self) -> list[str]:
+        return [str(layer) for layer in self.layers]
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The partition in full, as adapter_config.json holds it."""
+        return {**self.definition, "layers": self._layer_list, "digest": self.digest}
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """The partition in short, as the file of weights holds it: hashes in place of the list and the digest."""
+        layers = hashlib.sha256(_canonical(self._layer_list)).hexdigest()
+        return {**self.definition, "layers": layers[:12], "digest": self.digest[:16]}
+
+    def mismatch(self, stored: Mapping[str, Any]) -> str:
+        """How a stored manifest or stamp differs from this partition, in one line; empty if it is the same."""
+        found = [
+            f"{key} is {stored.get(key)!r} in the checkpoint and {own!r} here"
+            for key, own in self.definition.items()
+            if stored.get(key) != own
+        ]
+        layers = stored.get("layers")
+        if isinstance(layers, list):
+            found += _layer_differences(layers, self._layer_list)
+        elif layers != self.stamp["layers"]:
+            found.append(
+                f"the adapted layers (names, shapes or order) differ; here they are {len(self.layers)}: "
+                f"{_few([layer.name for layer in self.layers])}"
+            )
+        digest = str(stored.get("digest"))
+        if not found and (len(digest) < 16 or not self.digest.startswith(digest)):
+            found.append("the definition is the same but the groups are not: torch draws other random numbers now")
+        return "; ".join(found)
+
+
+def check_definition(*, d: Any, seed: Any, scope: Any, scheme: str, cache_ids: bool | None) -> None:
+    """Refuse values that no partition can have, whatever the layers.
+
+    Raises:
+        ValueError: naming the argument, its value and what would be accepted.
+    """
+    if isinstance(d, bool) or not isinstance(d, int) or not 1 <= d < 1 << 31:
+        raise ValueError(f"d: {d!r}; accepted are integers from 1 to the number of adapted weights (below 2**31)")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed: {seed!r}; accepted are integers from 0 to 2**64 - 1")
+    if scope != "global":
+        raise ValueError(f"scope: {scope!r}; accepted is 'global'")
+    if cache_ids is False and not schemes.scheme_named(scheme).stateless:
+        raise ValueError(
+            f"cache_ids: False; accepted with scheme={scheme!r}, which is not stateless, are True and None"
+        )
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _layer_differences(stored: list[Any], own: list[str]) -> list[str]:
+    if stored == own:
+        return []
+    gone = [entry for entry in stored if entry not in own]
+    new = [entry for entry in own if entry not in stored]
+    if gone or new:
+        return [f"adapted are {_few(gone) or 'no more'} in the checkpoint and {_few(new) or 'no more'} here"]
+    if len(stored) != len(own):
+        return [f"adapted are {len(stored)} layers in the checkpoint and {len(own)} here"]
+    place = next(i for i, (then, now) in enumerate(zip(stored, own, strict=True)) if then != now)
+    return [f"the order of layers differs: number {place} is {stored[place]} in the checkpoint and {own[place]} here"]
+
+
+def _few(names: list[Any]) -> str:
+    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
