@@ -19,10 +19,12 @@ def main(arguments: list[str] | None = None) -> int:
     search.add_argument("name", help="a file of conf/search")
     search.add_argument("--methods", help="comma-separated; default: all that the search lists")
     search.add_argument("--outputs", type=Path, default=Path("outputs/search"))
-    search.add_argument("overrides", nargs="*", help="overrides of run.py, the same for every trial (after --)")
-    chosen = parser.parse_args(arguments)
+    search.epilog = "what follows -- are overrides of run.py, the same for every trial"
+    words = sys.argv[1:] if arguments is None else arguments
+    end = words.index("--") if "--" in words else len(words)
+    chosen = parser.parse_args(words[:end])
     try:
-        return _status(chosen.outputs) if chosen.command == "status" else _search(chosen)
+        return _status(chosen.outputs) if chosen.command == "status" else _search(chosen, words[end + 1 :])
     except (SpecError, FileNotFoundError) as error:
         for line in getattr(error, "errors", [str(error)]):
             print(f"error: {line}", file=sys.stderr)
@@ -37,11 +39,11 @@ def _status(outputs: Path) -> int:
     return 0 if done else 1
 
 
-def _search(chosen: argparse.Namespace) -> int:
+def _search(chosen: argparse.Namespace, overrides: list[str]) -> int:
     from experiments.search import best, run_search, space
 
     methods = chosen.methods.split(",") if chosen.methods else None
-    records = run_search(space(chosen.name, methods), chosen.overrides, chosen.outputs)
+    records = run_search(space(chosen.name, methods), overrides, chosen.outputs)
     print(best(records))
     return 0 if all(record["outcome"] == "ok" for record in records) else 1
 
