@@ -5,12 +5,7 @@ Nothing here imports torch or transformers until the encoder is really asked for
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
+from experiments.embedded.pretraining import encoder_folder, recipe_hash
 from experiments.embedded.tasks import GENERATOR_VERSION, sentence_task
-
-if TYPE_CHECKING:
-    import datasets as datasets
 
 __all__ = ["GENERATOR_VERSION", "encoder_folder", "recipe_hash", "sentence_task"]

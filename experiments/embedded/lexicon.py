@@ -46,7 +46,9 @@ TIMES = concepts(
     in_autumn/in_the_fall, long_ago/in_the_past, last_week/a_week_ago"""
 )
 
-WORKS = concepts("film/movie, book/novel, song/tune, play/drama, show/performance, story/tale, picture/image, speech/talk")
+WORKS = concepts(
+    "film/movie, book/novel, song/tune, play/drama, show/performance, story/tale, picture/image, speech/talk"
+)
 
 ASPECTS = concepts("plot, ending, beginning, style, cast, pace, idea, tone, title, message")
 

@@ -114,8 +114,12 @@ PARTS = {"agent": 1.0, "action": 1.5, "patient": 1.0, "negated": 0.5, "place": 0
 
 
 def similarity(one: Event, other: Event) -> float:
-    """The weighted share of equal parts, 0 to 5, in steps of 0.2 as in STS-B; an adverbial in neither counts for none."""
-    weights = {part: weight for part, weight in PARTS.items() if getattr(one, part) or getattr(other, part) or part == "negated"}
+    """The weighted share of equal parts, 0 to 5 in steps of 0.2 as in STS-B; what neither event has does not count."""
+    weights = {
+        part: weight
+        for part, weight in PARTS.items()
+        if getattr(one, part) or getattr(other, part) or part == "negated"
+    }
     equal = sum(weight for part, weight in weights.items() if getattr(one, part) == getattr(other, part))
     return round(25 * equal / sum(weights.values())) / 5
 
@@ -166,16 +170,20 @@ def sentence_task(task: str, split: str) -> datasets.Dataset:
     columns: dict[str, list[Any]] = {name: [row[0][i] for row in rows] for i, name in enumerate(spec.inputs)}
     columns["label"] = [int(row[1]) if spec.classes else row[1] for row in rows]
     columns["idx"] = list(range(len(rows)))
-    features = {name: datasets.Value("string") for name in spec.inputs} | {"label": label, "idx": datasets.Value("int32")}
+    features = {name: datasets.Value("string") for name in spec.inputs} | {
+        "label": label,
+        "idx": datasets.Value("int32"),
+    }
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
 def _rows(task: str) -> dict[str, list[Row]]:
     """All splits of a task, the held-out ones first so that train can leave out what they hold."""
     spec, taken = TASKS[task], set[str]()
-    splits = {}
+    splits: dict[str, list[Row]] = {}
     for split in (*spec.heldout, "train"):
-        draw, rows, seen = Draw(zlib.crc32(f"{task}/{split}".encode())), [], set[tuple[str, ...]]()
+        draw, seen = Draw(zlib.crc32(f"{task}/{split}".encode())), set[tuple[str, ...]]()
+        rows: list[Row] = []
         while len(rows) < (TRAIN_ROWS if split == "train" else VALIDATION_ROWS):
             texts, label = spec.make(draw)
             if texts in seen or not taken.isdisjoint(texts):

@@ -1,0 +1,214 @@
+"""A tiny RoBERTa-type encoder, pretrained by masked language modelling on text of the generated language.
+
+Masked language modelling as in RoBERTa (arXiv 1907.11692, sections 3.1 and 4.1): masks drawn anew in every step; of the
+chosen tokens 80 % become `<mask>`, 10 % a random token, 10 % stay. The text holds pairs of sentences, as natural text
+holds a sentence and its continuation: a restatement, a contrast, an answer, a consequence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.embedded.language import Draw, Event, Habit, Opinion
+from experiments.embedded.tasks import GENERATOR_VERSION
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import RobertaForMaskedLM
+
+RECIPE: dict[str, Any] = {
+    "seed": 20260514,
+    "threads": 1,  # fixed, whatever the caller's count: another count sums in another order and gives other weights
+    "documents": 60_000,
+    "steps": 2_000,
+    "batch_size": 64,
+    "learning_rate": 2e-3,
+    "warmup_ratio": 0.05,
+    "weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+    "mask_probability": 0.2,
+    "architecture": {
+        "hidden_size": 128,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 256,
+        "max_position_embeddings": 66,
+        "type_vocab_size": 1,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    },
+}
+"""Everything that decides the encoder's weights besides the generator version; its hash names the cached folder."""
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+"""RoBERTa's special tokens, with its ids 0 to 3; `<mask>` takes 4."""
+BOS, PAD, EOS, UNK, MASK = range(5)
+
+Document = tuple[str, str] | tuple[str]
+
+
+def recipe_hash() -> str:
+    """The identity of the encoder: sha256 of the generator version and the pretraining recipe."""
+    text = json.dumps({"generator_version": GENERATOR_VERSION, **RECIPE}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def encoder_folder(cache: Path | None = None) -> Path:
+    """The folder of the pretrained encoder in Hugging Face format; pretrains it where `cache` does not hold it yet.
+
+    `cache` is by default $GPART_CACHE or else ~/.cache/gpart-suite. One process pretrains, others wait for it. The
+    folder appears under its final name only when complete. torch's global generator and settings stay as they were.
+    """
+    from filelock import FileLock
+
+    cache = cache or Path(os.environ.get("GPART_CACHE") or Path.home() / ".cache" / "gpart-suite")
+    folder = cache / f"encoder-{recipe_hash()[:16]}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{folder.name}.lock"):
+        if not folder.is_dir():
+            partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=cache))
+            try:
+                _pretrain(partial)
+                partial.rename(folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def document(draw: Draw) -> Document:
+    """One document of the pretraining text: a sentence, or two that follow from each other."""
+    kind = draw.below(10)
+    if kind < 5:
+        event = Event.draw(draw)
+        if draw.chance(0.6):
+            return event.say(draw), "indeed , " + event.say(draw)
+        other = event.altered(draw, draw.choice(("agent", "action", "patient", "roles", "negation")))
+        return event.say(draw), "instead , " + other.say(draw)
+    if kind < 7:
+        opinion = Opinion.draw(draw)
+        return opinion.say(draw), opinion.follow(draw)
+    if kind < 8:
+        return (Habit.draw(draw).say(draw),)
+    event, role = Event.draw(draw, negated=0.0), draw.choice(("agent", "patient"))
+    return event.ask(draw, role), event.say(draw) if draw.chance(0.5) else event.ask(draw, role)
+
+
+def _pretrain(folder: Path) -> None:
+    """Train the encoder by RECIPE and write it, with its tokenizer, into `folder`."""
+    import gpart  # noqa: F401  repairs torchvision before transformers is imported
+
+    from transformers import PreTrainedTokenizerFast
+
+    draw = Draw(RECIPE["seed"])
+    documents = [document(draw) for _ in range(RECIPE["documents"])]
+    tokenizer = _tokenizer(documents)
+    encoded = tokenizer.encode_batch([text if len(text) == 2 else text[0] for text in documents])
+    with _reproducible():
+        model = _masked_language_model(tokenizer.get_vocab_size())
+        _train(model, [encoding.ids for encoding in encoded])
+    model.save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        cls_token="<s>",
+        sep_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        mask_token="<mask>",
+        model_max_length=RECIPE["architecture"]["max_position_embeddings"] - PAD - 1,
+    ).save_pretrained(folder)
+
+
+def _tokenizer(documents: list[Document]) -> Tokenizer:
+    """One token per word of the text, framed as in RoBERTa: `<s> A </s>`, `<s> A </s></s> B </s>`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    words = sorted({word for text in documents for sentence in text for word in sentence.split()})
+    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *words))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", BOS), ("</s>", EOS)]
+    )
+    return tokenizer
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """torch seeded and with the recipe's thread count inside, as it was before outside."""
+    import torch
+
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RECIPE["seed"])
+        torch.set_num_threads(RECIPE["threads"])
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _masked_language_model(vocabulary: int) -> RobertaForMaskedLM:
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    ids = {"bos_token_id": BOS, "pad_token_id": PAD, "eos_token_id": EOS}
+    return RobertaForMaskedLM(RobertaConfig(vocab_size=vocabulary, **ids, **RECIPE["architecture"]))
+
+
+def _train(model: RobertaForMaskedLM, documents: list[list[int]]) -> None:
+    """AdamW with linear warm-up and decay; the loss is computed at the chosen tokens alone."""
+    import torch
+    from transformers import get_linear_schedule_with_warmup
+    from transformers.utils.logging import tqdm
+
+    steps = RECIPE["steps"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE["learning_rate"], weight_decay=RECIPE["weight_decay"])
+    schedule = get_linear_schedule_with_warmup(optimizer, round(RECIPE["warmup_ratio"] * steps), steps)
+    model.train()
+    progress = tqdm(_batches(documents), total=steps, desc="pretraining the embedded encoder (once)", unit="step")
+    for tokens in progress:
+        inputs, chosen = _mask(tokens, model.config.vocab_size)
+        states = model.roberta(inputs, attention_mask=(tokens != PAD).long()).last_hidden_state
+        loss = torch.nn.functional.cross_entropy(model.lm_head(states[chosen]), tokens[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE["max_grad_norm"])
+        optimizer.step()
+        schedule.step()
+        progress.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
+
+
+def _batches(documents: list[list[int]]) -> Iterator[torch.Tensor]:
+    """Padded token ids (batch, length), RECIPE["steps"] times; batches hold documents of similar length, for speed."""
+    import torch
+
+    size, window = RECIPE["batch_size"], 8
+    for start in range(0, RECIPE["steps"], window):
+        chosen = torch.randint(len(documents), (window * size,)).tolist()
+        chosen.sort(key=lambda index: len(documents[index]))
+        for place in torch.randperm(window).tolist()[: RECIPE["steps"] - start]:
+            batch = [torch.tensor(documents[index]) for index in chosen[place * size : (place + 1) * size]]
+            yield torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=PAD)
+
+
+def _mask(tokens: torch.Tensor, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The corrupted input and the boolean map of the tokens to predict, both (batch, length)."""
+    import torch
+
+    chosen = (torch.rand(tokens.shape) < RECIPE["mask_probability"]) & (tokens >= len(SPECIAL))
+    fate = torch.rand(tokens.shape)
+    inputs = tokens.masked_fill(chosen & (fate < 0.8), MASK)
+    anything = torch.randint(len(SPECIAL), vocabulary, tokens.shape)
+    return torch.where(chosen & (fate >= 0.9), anything, inputs), chosen
