@@ -101,7 +101,7 @@ def download(requirement: Requirement) -> Path:
     if folder is not None:
         return folder
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HTTPError
 
     prefix = f"{requirement.name}/" if requirement.name else ""
     patterns = [f"{prefix}{split}{separator}*" for split in requirement.splits for separator in "-."]
@@ -112,8 +112,8 @@ def download(requirement: Requirement) -> Path:
             revision=requirement.revision,
             allow_patterns=patterns or prefix + "*",
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise SpecError([_refusal([requirement], " ".join(str(error).split()))]) from error
+    except (HTTPError, OSError) as error:
+        raise SpecError([_refusal([requirement], " ".join(str(error).split()).rstrip("."))]) from error
     folder = Path(snapshot, requirement.name or "")
     if not _has_splits(folder, requirement):
         splits = ", ".join(prefix + split for split in requirement.splits)

@@ -86,11 +86,12 @@ class Glue(evaluate.Metric):
             citation="Wang et al., GLUE, ICLR 2019 (arXiv 1804.07461)",
             inputs_description="predictions and references: class ids, for stsb real numbers",
             features=datasets.Features({"predictions": value, "references": value}),
-            format="numpy",
         )
 
-    def _compute(self, *, predictions: np.ndarray, references: np.ndarray) -> Scores:
-        return {name: score(predictions, references) for name, score in _SCORES[self.config_name].items()}
+    def _compute(self, *, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+        # The format "numpy" of `datasets` would round the values to float32.
+        predicted, expected = np.asarray(predictions), np.asarray(references)
+        return {name: score(predicted, expected) for name, score in _SCORES[self.config_name].items()}
 
 
 def compute(metric: str, predictions: ArrayLike | Sequence[Any], references: ArrayLike | Sequence[Any]) -> Scores:

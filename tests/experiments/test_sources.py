@@ -1,0 +1,303 @@
+"""Rows from a folder and from the generator: found, checked, split, and the same rows wherever they come from."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from omegaconf import OmegaConf
+
+from experiments import files, sources
+from experiments.errors import SpecError
+from experiments.splits import cut, draw, selection_fraction
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+SEEDS = {"split": 0}
+GOLDEN_SELECTION = [0, 1, 6, 7, 24, 30, 31, 37, 42, 49, 50, 59]
+GOLDEN_SUBSET = [27, 231, 298, 306, 553, 672, 706, 859, 971, 993]
+
+
+def task(name: str) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(CONF / "task" / "glue" / f"{name}.yaml"))
+
+
+def local(path: Path, **changes: Any) -> dict[str, Any]:
+    return {"source": "local", "path": str(path), "train_rows": None, "test_rows": None, **changes}
+
+
+EMBEDDED = {"source": "embedded", "path": None, "train_rows": None, "test_rows": None}
+
+
+def rows(count: int, start: int = 0) -> dict[str, list]:
+    """Rows with the traps of text formats: quotes, commas, NA, numbers, other scripts."""
+    texts = ['a "quoted" film', "one, two", "NA", "null", "12", "Ünïcode — 東京", "it 's\u2028fine"]
+    numbers = range(start, start + count)
+    return {
+        "sentence": [f"{texts[n % len(texts)]}" for n in numbers],
+        "label": [n % 2 for n in numbers],
+        "idx": [10 * n for n in numbers],
+    }
+
+
+def write(path: Path, columns: dict[str, list]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(columns)
+    records = [json.dumps(record) for record in table.to_pylist()]
+    match "".join(path.suffixes):
+        case ".parquet":
+            pa.parquet.write_table(table, path)
+        case ".csv":
+            pa.csv.write_csv(table, path)
+        case ".tsv":
+            lines = ["\t".join(map(str, values)) for values in [columns, *zip(*columns.values(), strict=True)]]
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        case ".jsonl":
+            path.write_text("\n".join(records) + "\n", encoding="utf-8")
+        case ".jsonl.gz":
+            path.write_bytes(gzip.compress("\n".join(records).encode()))
+        case ".json":
+            path.write_text(f"[{','.join(records)}]", encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "train.parquet", rows(40))
+    write(tmp_path / "validation.parquet", rows(10, start=100))
+    return tmp_path
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json", "jsonl.gz"])
+def test_the_same_rows_have_the_same_fingerprint_in_every_format(tmp_path, folder, ending):
+    other = tmp_path / "other"
+    write(other / f"train.{ending}", rows(40))
+    write(other / f"validation.{ending}", rows(10, start=100))
+    assert sources.check(task("sst2"), local(other)) == []
+    expected = sources.load(task("sst2"), local(folder), SEEDS, "heldout")
+    found = sources.load(task("sst2"), local(other), SEEDS, "heldout")
+    assert found.fingerprints() == expected.fingerprints()
+    assert found.train["sentence"][:] == expected.train["sentence"][:]
+
+
+def test_a_changed_row_changes_the_fingerprint_and_the_reference(folder):
+    before = sources.load(task("sst2"), local(folder), SEEDS, "best_on_dev").fingerprints()
+    reference = sources.reference(task("sst2"), local(folder))
+    changed = rows(40)
+    changed["sentence"][7] += "!"
+    write(folder / "train.parquet", changed)
+    after = sources.load(task("sst2"), local(folder), SEEDS, "best_on_dev").fingerprints()
+    assert (after["train"] != before["train"], after["selection"] == before["selection"]) == (True, True)
+    assert sources.reference(task("sst2"), local(folder)) != reference
+
+
+def test_shards_are_read_in_order(folder, tmp_path):
+    sharded = tmp_path / "sharded"
+    write(sharded / "train-00000-of-00002.parquet", rows(15))
+    write(sharded / "train-00001-of-00002.parquet", rows(25, start=15))
+    write(sharded / "validation.parquet", rows(10, start=100))
+    one, other = (sources.load(task("sst2"), local(path), SEEDS, "heldout") for path in (folder, sharded))
+    assert one.fingerprints() == other.fingerprints()
+
+
+def test_the_arrow_cache_of_the_datasets_library_is_read(tmp_path):
+    table = pa.table(rows(5))
+    with pa.OSFile(str(tmp_path / "glue-train.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    paths = files.split_files(tmp_path, "train")
+    assert files.columns(paths) == ["sentence", "label", "idx"]
+    assert files.table(paths, ["sentence"], ["label", "idx"]).to_pydict() == rows(5)
+
+
+@pytest.mark.parametrize("place", ["glue/sst2", "sst2", "."])
+def test_the_folder_is_looked_for_in_order(tmp_path, place):
+    write(tmp_path / place / "train.parquet", rows(40))
+    write(tmp_path / place / "validation.parquet", rows(10))
+    assert sources.check(task("sst2"), local(tmp_path)) == []
+    assert len(sources.load(task("sst2"), local(tmp_path), SEEDS, "best_on_dev").train) == 40
+
+
+def test_example_ids_are_the_data_sets_own_or_row_numbers(folder):
+    splits = sources.load(task("sst2"), local(folder), SEEDS, "best_on_dev")
+    assert splits.selection["example_id"][:] == [10 * n for n in range(100, 110)]
+    without = rows(10)
+    del without["idx"]
+    write(folder / "validation.parquet", without)
+    splits = sources.load(task("sst2"), local(folder), SEEDS, "best_on_dev")
+    assert splits.selection["example_id"][:] == list(range(10))
+
+
+def test_protocols(folder):
+    heldout = sources.load(task("sst2"), local(folder), SEEDS, "heldout")
+    assert (len(heldout.train), len(heldout.selection), len(heldout.tests["test"])) == (32, 8, 10)
+    ids = [set(part["example_id"][:]) for part in (heldout.train, heldout.selection)]
+    assert ids[0].isdisjoint(ids[1])
+    assert ids[0] | ids[1] == {10 * n for n in range(40)}
+    best = sources.load(task("sst2"), local(folder), SEEDS, "best_on_dev")
+    assert (len(best.train), len(best.selection), best.tests) == (40, 10, {})
+
+
+def test_further_tests_are_kept(tmp_path):
+    count = {"train": 60, "validation_matched": 9, "validation_mismatched": 12}
+    for split, number in count.items():
+        columns = {"premise": ["p"] * number, "hypothesis": ["h"] * number, "label": [n % 3 for n in range(number)]}
+        write(tmp_path / f"{split}.parquet", columns)
+    splits = sources.load(task("mnli"), local(tmp_path), SEEDS, "heldout")
+    assert {name: len(part) for name, part in splits.tests.items()} == {"test": 9, "mismatched": 12}
+    assert list(splits.fingerprints()) == ["train", "selection", "test", "mismatched"]
+
+
+@pytest.mark.parametrize(("total", "fraction"), [(1000, 0.20), (1500, 0.20), (1800, 300 / 1800), (8551, 0.15)])
+def test_the_selection_fraction_is_the_authors(total, fraction):
+    assert selection_fraction(total) == pytest.approx(fraction)
+
+
+def test_the_cut_is_stratified_and_follows_its_seed():
+    labels = [0] * 300 + [1] * 100
+    train, selection = cut(400, labels, 3)
+    assert np.bincount(np.take(labels, selection)).tolist() == [60, 20]
+    assert sorted(train + selection) == list(range(400))
+    assert cut(400, labels, 3) == (train, selection)
+    assert cut(400, labels, 4) != (train, selection)
+
+
+def test_draws_do_not_change_between_versions():
+    assert cut(60, [n % 2 for n in range(60)], 0)[1] == GOLDEN_SELECTION
+    assert draw(1000, 10, 0) == GOLDEN_SUBSET
+
+
+def test_a_subset_is_taken_before_the_cut_and_named(folder):
+    data = local(folder, train_rows=20, test_rows=5)
+    splits = sources.load(task("sst2"), data, SEEDS, "heldout")
+    assert (len(splits.train), len(splits.selection), len(splits.tests["test"])) == (16, 4, 5)
+    used = {*splits.train["example_id"][:], *splits.selection["example_id"][:]}
+    assert used == {10 * n for n in draw(40, 20, 0)}
+    assert splits.subset == "20-of-40@seed0+test:5-of-10@seed0"
+    assert sources.subset_name(task("sst2"), local(folder, train_rows=40), SEEDS) == "full"
+    assert set(draw(40, 10, 0)) < set(draw(40, 20, 0))
+    assert draw(40, 10, 0) != draw(40, 10, 1)
+
+
+def test_a_subset_is_named_without_the_rows_where_they_are_not_here(tmp_path):
+    assert sources.subset_name(task("sst2"), local(tmp_path, train_rows=9), SEEDS) == "9-of-?@seed0"
+
+
+def test_more_rows_than_there_are_is_an_error(folder):
+    with pytest.raises(SpecError) as caught:
+        sources.load(task("sst2"), local(folder, train_rows=41), SEEDS, "heldout")
+    assert caught.value.errors == ["data.train_rows=41: split train has 40 rows; accepted: at most 40, or null"]
+
+
+def test_too_few_rows_for_a_cut(folder):
+    with pytest.raises(SpecError, match="protocol=heldout: 3 training rows are too few"):
+        sources.load(task("sst2"), local(folder, train_rows=3), SEEDS, "heldout")
+
+
+def test_missing_folder_split_and_columns_are_each_one_line(tmp_path):
+    (missing,) = sources.check(task("sst2"), local(tmp_path / "nowhere"))
+    assert missing.startswith(f"data.path={tmp_path / 'nowhere'}: no such folder; accepted: ")
+    (empty,) = sources.check(task("sst2"), local(tmp_path))
+    assert "no split of glue/sst2 in" in empty
+    write(tmp_path / "train.parquet", {"text": ["a"], "target": [0]})
+    errors = sources.check(task("sst2"), local(tmp_path))
+    assert len(errors) == 3
+    assert "has no column sentence; it has text, target; accepted: the hub's column names sentence, label" in errors[0]
+    assert "has no column label" in errors[1]
+    assert "no file of split validation" in errors[2]
+    assert all("\n" not in error for error in errors)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl", "jsonl.gz", "json"])
+def test_a_damaged_file_is_named(folder, ending):
+    (folder / "train.parquet").unlink()
+    (folder / f"train.{ending}").write_bytes(b"\x1f\xff\x00[{")
+    errors = sources.check(task("sst2"), local(folder))
+    assert len(errors) >= 1
+    assert errors[0].startswith(f"data.path={folder}: ")
+    with pytest.raises(SpecError):
+        sources.load(task("sst2"), local(folder), SEEDS, "heldout")
+
+
+def test_a_split_in_two_formats_is_refused(folder):
+    write(folder / "train.csv", rows(3))
+    (error,) = sources.check(task("sst2"), local(folder))
+    assert "is there more than once (train.csv, train.parquet)" in error
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("label", [0, 1, 2, -1], "2 rows with labels outside what glue/sst2 has, the first at example id 12"),
+        ("label", [0, None, 1, 1], "1 rows with labels outside what glue/sst2 has, the first at example id 11"),
+        ("label", ["good", "bad", "good", "bad"], "column label holds string; accepted: integers 0 to 1"),
+        ("sentence", ["a", "b", "c", None], "1 rows with null in column sentence, the first at example id 13"),
+        ("idx", [1, 2, 2, 3], "column idx is not one id for each row"),
+    ],
+)
+def test_wrong_values_are_named_with_count_and_first_example(folder, column, values, message):
+    columns = {"sentence": list("abcd"), "label": [0, 1, 0, 1], "idx": [10, 11, 12, 13], column: values}
+    write(folder / "validation.parquet", columns)
+    with pytest.raises(SpecError) as caught:
+        sources.load(task("sst2"), local(folder), SEEDS, "heldout")
+    assert f"data.path={folder}: split validation: {message}" in caught.value.errors[0]
+
+
+def test_values_of_a_regression_are_finite_numbers(tmp_path):
+    columns = {"sentence1": ["a"] * 20, "sentence2": ["b"] * 20, "label": [n / 4 for n in range(20)]}
+    write(tmp_path / "validation.parquet", columns)
+    write(tmp_path / "train.csv", columns)
+    splits = sources.load(task("stsb"), local(tmp_path), SEEDS, "heldout")
+    assert splits.train.features["label"].dtype == "float32"
+    assert len(splits.selection) == 4
+    write(tmp_path / "validation.parquet", {**columns, "label": [0.5] * 19 + [float("nan")]})
+    with pytest.raises(SpecError, match=r"1 rows with labels outside .* at example id 19; accepted: finite numbers"):
+        sources.load(task("stsb"), local(tmp_path), SEEDS, "heldout")
+
+
+def test_classes_in_another_order_are_refused(folder):
+    import datasets
+
+    features = datasets.Features(
+        sentence=datasets.Value("string"), label=datasets.ClassLabel(names=["positive", "negative"])
+    )
+    columns = {name: rows(4)[name] for name in ("sentence", "label")}
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(folder / "validation.parquet")
+    with pytest.raises(SpecError, match="its classes are positive, negative; accepted: negative, positive"):
+        sources.load(task("sst2"), local(folder), SEEDS, "heldout")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "task" / "glue").glob("*.yaml")))
+def test_every_task_is_generated(name):
+    splits = sources.load(task(name), {**EMBEDDED, "train_rows": 100}, SEEDS, "heldout")
+    assert (len(splits.train), len(splits.selection)) == (80, 20)
+    assert splits.subset.startswith("100-of-")
+    assert list(sources.reference(task(name), EMBEDDED)) == ["generator"]
+    assert sources.check(task(name), EMBEDDED) == []
+
+
+def test_the_reference_of_the_hub_is_name_and_revision():
+    data = {**EMBEDDED, "source": "hub"}
+    expected = {"path": "nyu-mll/glue", "name": "rte", "revision": "main"}
+    assert sources.reference(task("rte"), data) == expected
+
+
+@pytest.mark.parametrize("name", ["cola", "sst2", "mrpc", "stsb", "rte"])
+def test_real_data(shared_data, name):
+    before = sorted(path.name for path in (shared_data / "glue" / name).iterdir())
+    section, data = task(name), local(shared_data)
+    assert sources.check(section, data) == []
+    splits = sources.load(section, data, SEEDS, "heldout")
+    total = len(splits.train) + len(splits.selection)
+    assert {"train": total, "validation": len(splits.tests["test"])} == section["hub"]["rows"]
+    assert len(splits.selection) == int(np.ceil(total * selection_fraction(total)))
+    assert sorted(path.name for path in (shared_data / "glue" / name).iterdir()) == before
+
+
+def test_qnli_without_its_training_rows_is_refused(shared_data):
+    (error,) = sources.check(task("qnli"), local(shared_data))
+    assert "no file of split train" in error
