@@ -65,7 +65,7 @@ def score_table(section: Section) -> Table:
         for row in section.rows
     ]
     notes = [_SCORES_NOTE.format(split=_SPLITS[section.columns[0].split]), *footnotes, *_without_score(section)]
-    fixed = [Heading(("method",)), Heading(("method", "parameters")), Heading(("head", "parameters"))]
+    fixed = [Heading(("method",)), Heading(("method parameters",)), Heading(("head parameters",))]
     return Table(_title(section), (*fixed, *headings), tuple(rows), tuple(notes))
 
 

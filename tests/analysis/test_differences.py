@@ -44,6 +44,16 @@ def test_only_seeds_that_both_have_are_paired(runs: Path, predicted_run: RecordW
     assert len(found.pairs) == 2
 
 
+def test_runs_without_a_score_are_not_paired(runs: Path, predicted_run: RecordWriter) -> None:
+    for method in ("gpart", "head"):
+        predicted_run(method, 0)
+    predicted_run("head", 1)
+    write(runs, record("gpart", 1, outcome="diverged"))
+    (found,) = compared(runs)
+    assert found.reason is None
+    assert len(found.pairs) == 1
+
+
 def test_without_a_pair_there_is_a_reason(runs: Path, predicted_run: RecordWriter) -> None:
     predicted_run("gpart", 0)
     predicted_run("head", 1)
