@@ -163,8 +163,9 @@ def _location(backbone: Backbone) -> tuple[str, dict[str, Any]]:
         return str(embedded.encoder_folder()), {}
     if backbone["source"] == "local":
         return str(backbone["path"]), {}
-    cached = hub.is_cached(hub.model(backbone))
-    return backbone["hub"], {"revision": backbone["revision"], "local_files_only": cached}
+    cached = hub.cached_folder(hub.model(backbone))
+    # By its folder: by its name transformers would ask the hub even for what is cached.
+    return (str(cached), {}) if cached else (backbone["hub"], {"revision": backbone["revision"]})
 
 
 def _config(backbone: Backbone) -> PretrainedConfig:

@@ -71,21 +71,21 @@ def _group_errors(override: Override) -> list[str]:
 
 def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     """Unknown keys; and, for a single run, what the whole configuration says to the values."""
-    lines = {id(o): str(o.input_line) for o in overrides}
     groups = [o for o in overrides if (CONF / o.key_or_group).is_dir()]
-    keys = [o for o in overrides if not (CONF / o.key_or_group).is_dir() and not o.key_or_group.startswith("hydra")]
-    base = _composed([lines[id(o)] for o in groups if not o.is_sweep_override()])
-    if isinstance(base, str):
-        return [base]
-    known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(base, o.key_or_group)]
+    keys = [o for o in overrides if o not in groups and not o.key_or_group.startswith("hydra")]
+    composed = _composed([str(o.input_line) for o in groups if not o.is_sweep_override()])
+    if isinstance(composed, str):
+        return [composed]
+    known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(composed, o.key_or_group)]
     errors = [
-        f"{key}: unknown key{_nearest(key, RULES)}; accepted: {_list(_siblings(base, key))}"
+        f"{key}: unknown key{_nearest(key, RULES)}; accepted: {_list(_siblings(composed, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
     ]
-    composed = _composed([lines[id(o)] for o in [*groups, *known] if not o.is_sweep_override()])
-    if isinstance(composed, str):
-        return [*errors, composed]
     if not sweep:
+        # Set here rather than composed again: composing takes a tenth of a second.
+        for override in known:
+            if not override.is_delete():
+                OmegaConf.update(composed, override.key_or_group, override.value(), force_add=True)
         try:
             RunSpec.from_config(composed)
         except SpecError as error:

@@ -65,19 +65,21 @@ def check(task: Section, data: Section) -> list[str]:
 
 
 def subset_name(task: Section, data: Section, seeds: Section) -> str:
-    """The name of the rows used: "full", `4000-of-67349@seed0`, `test:200-of-872@seed0`, or both joined by "+".
+    """The name of the rows used: "full", `4000-of-67349`, `test:200-of-872@seed0`, or both joined by "+".
 
+    Which training rows they are is one of the things that seeds vary, and not named; scores on other test rows are
+    scores on another test, and are.
     Nothing is downloaded for it: a total that is not known without is written `?`.
     """
     parts = []
-    for key, prefix, split in (
-        ("train_rows", "", task["splits"]["train"]),
-        ("test_rows", "test:", task["splits"]["test"]),
+    for key, prefix, split, suffix in (
+        ("train_rows", "", task["splits"]["train"], ""),
+        ("test_rows", "test:", task["splits"]["test"], f"@seed{seeds['split']}"),
     ):
         rows = data[key]
         total = None if rows is None else _total(task, data, split)
         if rows is not None and rows != total:
-            parts.append(f"{prefix}{rows}-of-{'?' if total is None else total}@seed{seeds['split']}")
+            parts.append(f"{prefix}{rows}-of-{'?' if total is None else total}{suffix}")
     return "+".join(parts) or "full"
 
 

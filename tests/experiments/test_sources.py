@@ -177,14 +177,14 @@ def test_a_subset_is_taken_before_the_cut_and_named(folder):
     assert (len(splits.train), len(splits.selection), len(splits.tests["test"])) == (16, 4, 5)
     used = {*splits.train["example_id"][:], *splits.selection["example_id"][:]}
     assert used == {10 * n for n in draw(40, 20, 0)}
-    assert splits.subset == "20-of-40@seed0+test:5-of-10@seed0"
+    assert splits.subset == "20-of-40+test:5-of-10@seed0"
     assert sources.subset_name(task("sst2"), local(folder, train_rows=40), SEEDS) == "full"
     assert set(draw(40, 10, 0)) < set(draw(40, 20, 0))
     assert draw(40, 10, 0) != draw(40, 10, 1)
 
 
 def test_a_subset_is_named_without_the_rows_where_they_are_not_here(tmp_path):
-    assert sources.subset_name(task("sst2"), local(tmp_path, train_rows=9), SEEDS) == "9-of-?@seed0"
+    assert sources.subset_name(task("sst2"), local(tmp_path, train_rows=9), SEEDS) == "9-of-?"
 
 
 def test_more_rows_than_there_are_is_an_error(folder):
