@@ -1,4 +1,4 @@
-"""`python -m experiments status|search`: what surrounds the runs themselves (`run.py`)."""
+"""`python -m experiments status|mirror|search`: what surrounds the runs themselves (`run.py`)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="what is done, failed, running or cut off")
     status.add_argument("outputs", type=Path, nargs="?", default=Path("outputs"))
+    mirror = commands.add_parser("mirror", help="write the W&B runs of a folder of records anew, from the records")
+    mirror.add_argument("outputs", type=Path, nargs="?", default=Path("outputs"))
+    mirror.add_argument("--wandb", choices=("offline", "online"), default="offline")
     search = commands.add_parser("search", help="equal trials per method, chosen on the selection split alone")
     search.add_argument("name", help="a file of conf/search")
     search.add_argument("--methods", help="comma-separated; default: all that the search lists")
@@ -24,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     chosen = parser.parse_args(words[:end])
     try:
-        return _status(chosen.outputs) if chosen.command == "status" else _search(chosen, words[end + 1 :])
+        if chosen.command == "search":
+            return _search(chosen, words[end + 1 :])
+        return _status(chosen.outputs) if chosen.command == "status" else _mirror(chosen.outputs, chosen.wandb)
     except (SpecError, FileNotFoundError) as error:
         for line in getattr(error, "errors", [str(error)]):
             print(f"error: {line}", file=sys.stderr)
@@ -37,6 +42,13 @@ def _status(outputs: Path) -> int:
     text, done = status(outputs)
     print(text)
     return 0 if done else 1
+
+
+def _mirror(outputs: Path, mode: str) -> int:
+    from experiments.mirror import rebuild
+
+    print(f"{rebuild(outputs, mode)} records mirrored")
+    return 0
 
 
 def _search(chosen: argparse.Namespace, overrides: list[str]) -> int:

@@ -15,9 +15,6 @@ from typing import Any
 
 from experiments.spec import RunSpec
 
-TRAINER_VERSION = 1
-"""Raised by hand when a change of the training or evaluation code changes results."""
-
 _BACKBONE_KEYS = ("name", "target_modules", "head", "pooling", "max_length")
 _DATA_KEYS = ("source", "train_rows", "test_rows")
 _RECIPE_PROVENANCE = ("name", "sources")
@@ -59,7 +56,7 @@ def run_id(spec: RunSpec, data_reference: Mapping[str, Any], backbone_reference:
         "track": config["track"],
         "test": config["test"],
         "seeds": config["seeds"],
-        "trainer_version": TRAINER_VERSION,
+        "trainer_version": config["trainer_version"],
         "data_reference": data_reference,
         "backbone_reference": backbone_reference,
     }

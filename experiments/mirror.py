@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,29 @@ def mirror(record: Mapping[str, Any], folder: Path) -> None:
     run.summary.update({"outcome": record["outcome"], **_flat("metrics", record["metrics"])})
     run.summary.update({**_flat("sizes", record["sizes"]), **_flat("cost", record["cost"])})
     run.finish(exit_code=0 if record["outcome"] == "ok" else 1)
+
+
+def rebuild(outputs: Path, mode: str) -> int:
+    """Mirror every record below a folder again.
+
+    Args:
+        outputs: the folder of run records.
+        mode: "offline" or "online", whatever the runs were made with.
+
+    Returns:
+        how many records there were.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    if not outputs.is_dir():
+        raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
+    folders = sorted(path.parent for path in outputs.rglob("record.json"))
+    for folder in folders:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        record["config"]["logger"]["wandb"] = mode
+        mirror(record, folder)
+    return len(folders)
 
 
 def _points(record: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,6 +18,9 @@ from experiments.errors import SpecError
 
 Config = dict[str, Any]
 
+TRAINER_VERSION = 1
+"""Raised by hand when a change of the training or evaluation code changes results; part of a run's identity."""
+
 
 def _integer(low: int, high: float = math.inf) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
@@ -131,7 +134,8 @@ class RunSpec:
         errors = _check(config)
         if errors:
             raise SpecError(errors)
-        return cls(*_with_capacity(config))
+        config, notices = _with_capacity(config)
+        return cls({**config, "trainer_version": TRAINER_VERSION}, notices)
 
     def __getitem__(self, section: str) -> Any:
         """A top-level section or value of the configuration."""
