@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gpart import GPartConfig
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,9 +29,20 @@ def _unilora_dead_coordinates(model: PeftModel) -> int:
     return max(0, config.theta_d_length - entries)
 
 
+def _gpart_dead_coordinates(model: PeftModel) -> int:
+    """Entries of the vector whose group is empty."""
+    return int(model.base_model.partition(ADAPTER).dead)
+
+
+def _gpart_cached_bytes(model: PeftModel) -> int:
+    """Bytes of the group ids that the partition keeps at present."""
+    return int(model.base_model.partition(ADAPTER).cached_bytes)
+
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
+        Method("gpart", GPartConfig, "arXiv 2605.14841", "gpart", _gpart_dead_coordinates, _gpart_cached_bytes),
         Method("lora", LoraConfig, "Hu et al., arXiv 2106.09685", "peft"),
         Method("unilora", UniLoraConfig, "Li et al., arXiv 2506.00799", "peft", _unilora_dead_coordinates),
         Method("full", FullFineTuning, "Devlin et al., arXiv 1810.04805, section 3.2", "baselines"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gpart import GPartConfig
+
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +180,7 @@ def test_a_peft_method_that_nobody_registered_works(tmp_path: Path) -> None:
     torch.testing.assert_close(logits(adapted.merged_model(), inputs), logits(adapted.model, inputs), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", MERGEABLE)
+@pytest.mark.parametrize("method", ["lora", "unilora"])
 def test_the_init_seed_alone_decides_the_initial_values(method: str) -> None:
     bert = BACKBONES["bert"]
 
@@ -195,6 +197,23 @@ def test_the_init_seed_alone_decides_the_initial_values(method: str) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
+def test_gpart_starts_at_the_backbone_itself() -> None:
+    bert = BACKBONES["bert"]
+    adapted = adapted_to("gpart", bert)
+    assert [p.abs().max().item() for _, p in adapted.adapter_parameters()] == [0.0]
+    assert torch.equal(logits(adapted.model, bert.inputs()), logits(bert.new(), bert.inputs()))
+
+
+def test_gpart_merges_without_any_rounding() -> None:
+    bert = BACKBONES["bert"]
+    adapted = adapted_to("gpart", bert)
+    train(adapted, bert.inputs())
+    before = logits(adapted.model, bert.inputs())
+    assert torch.equal(logits(adapted.merged_model(), bert.inputs()), before)
+    adapted.merge()
+    assert torch.equal(logits(adapted.model, bert.inputs()), before)
+
+
 def test_the_configuration_is_left_as_it_was() -> None:
     bert = BACKBONES["bert"]
     config = LoraConfig(r=2, target_modules=bert.targets)
@@ -208,6 +227,27 @@ def test_runtime_state_is_what_is_kept_beside_the_parameters() -> None:
     entries = LAYERS * 2 * (4 * HIDDEN + HIDDEN * 4)  # of all A and B at rank 4
     state = {name: adapted_to(name, bert).runtime_state_bytes for name in ("lora", "unilora", "full")}
     assert state == {"lora": 0, "full": 0, "unilora": entries * (8 + 4)}  # an int64 index, a float32 scale
+
+
+@pytest.mark.parametrize(("cache_ids", "bytes_per_weight"), [(True, 4), (False, 0)])
+def test_runtime_state_of_gpart_is_its_cached_groups(cache_ids: bool, bytes_per_weight: int) -> None:
+    bert = BACKBONES["bert"]
+    config = GPartConfig(d=24, target_modules=bert.targets, cache_ids=cache_ids)
+    adapted = adapt(bert.new(), config, head=bert.head, init_seed=0)
+    train(adapted, bert.inputs())
+    assert adapted.runtime_state_bytes == bytes_per_weight * ADAPTED_WEIGHTS
+
+
+def test_dead_coordinates_of_gpart_are_its_empty_groups() -> None:
+    bert = BACKBONES["bert"]
+    config = GPartConfig(d=ADAPTED_WEIGHTS, target_modules=bert.targets)
+    with pytest.warns(UserWarning, match="coordinates reach none"):
+        adapted = adapt(bert.new(), config, head=bert.head, init_seed=0)
+    dead = adapted.dead_coordinates
+    train(adapted, bert.inputs())
+    theta = adapted.adapter_parameters()[0][1]
+    assert theta.grad is not None
+    assert dead == int((theta.grad == 0).sum()) > 0
 
 
 @pytest.mark.parametrize("length", [24, 512, 600])
@@ -230,6 +270,7 @@ def test_dead_coordinates_of_unilora_are_those_without_an_index(length: int) -> 
         (LoraConfig(target_modules=["query", "valeu"]), ["classifier"], r"target_modules: \['valeu'\].*value"),
         (UniLoraConfig(target_modules=".*nothing"), ["classifier"], r"target_modules: '\.\*nothing'.*query"),
         (LoraConfig(target_modules=["query"]), ["score"], "head: 'score'.*bert, dropout, classifier"),
+        (GPartConfig(d=9999, target_modules=["query"]), ["classifier"], "d: 9999.*N=512"),
         (BitFit(), ["score"], "head: 'score'.*classifier"),
         (PromptTuningConfig(num_virtual_tokens=2), ["classifier"], "method.config: PromptTuningConfig"),
         ("lora", ["classifier"], "method.config: 'lora'.*PeftConfig"),
@@ -248,7 +289,7 @@ def test_a_head_that_peft_would_widen_is_refused() -> None:
 
 
 def test_an_unknown_method_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(ValueError, match=r"'lor'.*bitfit, full,.* head, lora, unilora"):
+    with pytest.raises(ValueError, match=r"'lor'.*bitfit, full, gpart, head, lora, unilora"):
         method_named("lor")
 
 
@@ -294,6 +335,7 @@ def test_an_adapter_of_another_backbone_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "theta"),
     [
+        (GPartConfig(d=23_040, target_modules=["query", "value"]), 23_040),  # 23K in the GPart paper
         (LoraConfig(r=8, target_modules=["query", "value"]), 294_912),  # 0.295M in the LoRA and Uni-LoRA papers
         (UniLoraConfig(theta_d_length=23_040, target_modules=["query", "value"]), 23_040),  # 0.023M
         (BitFit(), 12 * (7 * 768 + 3_072) + 768),  # 0.1M in the LoRA paper

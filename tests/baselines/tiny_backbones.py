@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gpart import GPartConfig
+
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,6 +125,7 @@ BACKBONES = {
 }
 
 METHODS: dict[str, Callable[[list[str]], object]] = {
+    "gpart": lambda targets: GPartConfig(d=24, seed=3, target_modules=targets),
     "lora": lambda targets: LoraConfig(r=2, lora_alpha=4, target_modules=targets),
     "unilora": lambda targets: UniLoraConfig(
         r=4, theta_d_length=24, proj_seed=3, init_theta_d_bound=0.5, target_modules=targets
@@ -131,5 +134,5 @@ METHODS: dict[str, Callable[[list[str]], object]] = {
     "bitfit": lambda targets: BitFit(),
     "head": lambda targets: HeadOnly(),
 }
-MERGEABLE = ("lora", "unilora")
+MERGEABLE = ("gpart", "lora", "unilora")
 ADAPTED_WEIGHTS = LAYERS * 2 * HIDDEN * HIDDEN
