@@ -1,4 +1,4 @@
-"""`python -m experiments status|mirror|search`: what surrounds the runs themselves (`run.py`)."""
+"""`python -m experiments status|evaluate|mirror|search`: what surrounds the runs themselves (`run.py`)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ def main(arguments: list[str] | None = None) -> int:
     mirror = commands.add_parser("mirror", help="write the W&B runs of a folder of records anew, from the records")
     mirror.add_argument("outputs", type=Path, nargs="?", default=Path("outputs"))
     mirror.add_argument("--wandb", choices=("offline", "online"), default="offline")
+    evaluate = commands.add_parser("evaluate", help="load a run's checkpoint anew and score it again")
+    evaluate.add_argument("run", type=Path, help="the folder of a run, with its record.json")
+    evaluate.add_argument("--data", help="the folder of the data, where it has moved")
+    evaluate.add_argument("--backbone", help="the folder of the backbone, where it has moved")
     search = commands.add_parser("search", help="equal trials per method, chosen on the selection split alone")
     search.add_argument("name", help="a file of conf/search")
     search.add_argument("--methods", help="comma-separated; default: all that the search lists")
@@ -27,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     chosen = parser.parse_args(words[:end])
     try:
+        if chosen.command == "evaluate":
+            return _evaluate(chosen.run, {"data": chosen.data, "backbone": chosen.backbone})
         if chosen.command == "search":
             return _search(chosen, words[end + 1 :])
         return _status(chosen.outputs) if chosen.command == "status" else _mirror(chosen.outputs, chosen.wandb)
@@ -42,6 +48,15 @@ def _status(outputs: Path) -> int:
     text, done = status(outputs)
     print(text)
     return 0 if done else 1
+
+
+def _evaluate(folder: Path, overrides: dict[str, str | None]) -> int:
+    from experiments.reevaluate import evaluate
+
+    recorded, now = evaluate(folder, overrides)
+    for name, value in now.items():
+        print(f"{name}: recorded {recorded[name]}, now {value}")
+    return 0 if all(recorded[name] == value for name, value in now.items()) else 1
 
 
 def _mirror(outputs: Path, mode: str) -> int:

@@ -46,11 +46,10 @@ def round_trip(
         nothing to merge.
     """
     rows = probe.select(range(min(PROBE_ROWS, len(probe))))
-    collate = DataCollatorWithPadding(tokenizer)
-    before = logits(adapted.model, rows, collate)
+    before = logits(adapted.model, rows, tokenizer)
 
     def compared(model: nn.Module) -> dict[str, Any]:
-        after = logits(model, rows, collate)
+        after = logits(model, rows, tokenizer)
         return {
             "max_abs_logit_difference": float(np.abs(after - before).max()),
             "changed_predictions": int((predicted(after) != predicted(before)).sum()),
@@ -73,12 +72,14 @@ def round_trip(
 
 
 @torch.no_grad()
-def logits(model: nn.Module, rows: datasets.Dataset, collate: Callable[[Any], Any], batch_size: int = 32) -> np.ndarray:
+def logits(
+    model: nn.Module, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32
+) -> np.ndarray:
     """Logits (n, classes) in float32, in the order of the rows, with dropout off."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    batches = DataLoader(rows, batch_size=batch_size, collate_fn=collate)
+    batches = DataLoader(rows, batch_size=batch_size, collate_fn=DataCollatorWithPadding(tokenizer))
     outputs = [model(**{k: v.to(device) for k, v in batch.items() if k != "labels"}).logits for batch in batches]
     model.train(was_training)
     return torch.cat(outputs).float().cpu().numpy()
