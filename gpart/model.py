@@ -161,5 +161,11 @@ class GPartModel(StateDictHooks):
                 "checkpoint: it holds no gpart_partition, which says to what its vector belongs; accepted are "
                 "checkpoints saved with gpart imported, and tensors through gpart.hotswap_adapter"
             )
-        stamp = json.loads(bytes(stored.tolist()).decode())
+        raw = bytes(stored.tolist())
+        try:
+            stamp = json.loads(raw)
+        except ValueError:
+            stamp = None
+        if not isinstance(stamp, dict):
+            raise ValueError(f"checkpoint: its gpart_partition is damaged: {raw[:80]!r} is no JSON object")
         self._check_manifest(stamp, self.partition(adapter_name))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gpart import schemes
 from gpart.functional import accumulation_dtype, collect, spread
+from gpart.manifest import canonical, difference
 
 import hashlib
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -233,7 +233,7 @@ class Partition:
         positions = torch.tensor([i * self.n // count for i in range(count)])
         at = self.scheme.at
         ids = at(positions, self.d, self.seed) if at else self._table[positions].long()
-        digest = hashlib.sha256(_canonical([self.definition, self._layer_list]))
+        digest = hashlib.sha256(canonical([self.definition, self._layer_list]))
         digest.update(ids.numpy().astype("<i8").tobytes())
         return digest.hexdigest()
 
@@ -249,28 +249,12 @@ class Partition:
     @property
     def stamp(self) -> dict[str, Any]:
         """The partition in short, as the file of weights holds it: hashes in place of the list and the digest."""
-        layers = hashlib.sha256(_canonical(self._layer_list)).hexdigest()
+        layers = hashlib.sha256(canonical(self._layer_list)).hexdigest()
         return {**self.definition, "layers": layers[:12], "digest": self.digest[:16]}
 
     def mismatch(self, stored: Mapping[str, Any]) -> str:
         """How a stored manifest or stamp differs from this partition, in one line; empty if it is the same."""
-        found = [
-            f"{key} is {stored.get(key)!r} in the checkpoint and {own!r} here"
-            for key, own in self.definition.items()
-            if stored.get(key) != own
-        ]
-        layers = stored.get("layers")
-        if isinstance(layers, list):
-            found += _layer_differences(layers, self._layer_list)
-        elif layers != self.stamp["layers"]:
-            found.append(
-                f"the adapted layers (names, shapes or order) differ; here they are {len(self.layers)}: "
-                f"{_few([layer.name for layer in self.layers])}"
-            )
-        digest = str(stored.get("digest"))
-        if not found and (len(digest) < 16 or not self.digest.startswith(digest)):
-            found.append("the definition is the same but the groups are not: torch draws other random numbers now")
-        return "; ".join(found)
+        return difference(stored, self.manifest, self.stamp)
 
 
 def check_definition(*, d: Any, seed: Any, scope: Any, scheme: str, cache_ids: bool | None) -> None:
@@ -289,24 +273,3 @@ def check_definition(*, d: Any, seed: Any, scope: Any, scheme: str, cache_ids: b
         raise ValueError(
             f"cache_ids: False; accepted with scheme={scheme!r}, which is not stateless, are True and None"
         )
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _layer_differences(stored: list[Any], own: list[str]) -> list[str]:
-    if stored == own:
-        return []
-    gone = [entry for entry in stored if entry not in own]
-    new = [entry for entry in own if entry not in stored]
-    if gone or new:
-        return [f"adapted are {_few(gone) or 'no more'} in the checkpoint and {_few(new) or 'no more'} here"]
-    if len(stored) != len(own):
-        return [f"adapted are {len(stored)} layers in the checkpoint and {len(own)} here"]
-    place = next(i for i, (then, now) in enumerate(zip(stored, own, strict=True)) if then != now)
-    return [f"the order of layers differs: number {place} is {stored[place]} in the checkpoint and {own[place]} here"]
-
-
-def _few(names: list[Any]) -> str:
-    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

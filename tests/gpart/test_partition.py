@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from gpart import AdaptedLayer, Partition
+from gpart.schemes import SCHEMES
+
+import copy
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+SIZES = [400, 120, 480]
+N, D = sum(SIZES), 40
+
+
+def partition(scheme: str, **changes: Any) -> Partition:
+    return Partition(**{"scheme": scheme, "d": D, "seed": 5, "layer_sizes": SIZES, **changes})
+
+
+def matrix(p: Partition) -> Tensor:
+    """P, (N, d), in float64."""
+    return torch.stack([p.project(unit) for unit in torch.eye(p.d, dtype=torch.float64)], dim=1)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_columns_are_orthonormal(scheme: str) -> None:
+    p = partition(scheme)
+    assert p.dead == 0
+    dense = matrix(p)
+    assert (dense.T @ dense - torch.eye(D, dtype=torch.float64)).abs().max() <= 1e-12
+    assert torch.equal((dense != 0).sum(1), torch.ones(N, dtype=torch.int64))
+    theta = torch.randn(D, dtype=torch.float64)
+    torch.testing.assert_close(p.project(theta).norm(), theta.norm(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_without_isometry_columns_have_the_sizes_of_their_groups(scheme: str) -> None:
+    p = partition(scheme, isometric=False)
+    dense = matrix(p)
+    assert torch.equal(dense.T @ dense, torch.diag(p.group_sizes.double()))
+
+
+@pytest.mark.parametrize("scheme", ["hash", "iid"])
+def test_empty_groups_are_zeros_of_the_gram_matrix_and_reported(scheme: str) -> None:
+    p = partition(scheme, d=700)
+    with pytest.warns(UserWarning, match=rf"of d=700 coordinates reach none of the N={N} adapted weights.*balanced"):
+        dead = p.dead
+    assert dead > 0
+    dense = matrix(p)
+    alive = (p.group_sizes > 0).double()
+    assert (dense.T @ dense - torch.diag(alive)).abs().max() <= 1e-12
+    assert int((alive == 0).sum()) == dead == 700 - len(set(p.group_ids(0, N).tolist()))
+
+
+def test_balanced_leaves_no_group_empty() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert partition("balanced", d=N).dead == 0
+        assert partition("balanced", d=N - 1).group_sizes.tolist() == [2] + [1] * (N - 2)
+
+
+@pytest.mark.parametrize("isometric", [True, False])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_projection_and_adjoint_agree(scheme: str, isometric: bool) -> None:
+    p = partition(scheme, isometric=isometric)
+    theta, delta = torch.randn(D, dtype=torch.float64), torch.randn(N, dtype=torch.float64)
+    torch.testing.assert_close(p.project(theta) @ delta, theta @ p.adjoint(delta), rtol=1e-12, atol=1e-12)
+    dense = matrix(p)
+    torch.testing.assert_close(p.project(theta), dense @ theta, rtol=1e-12, atol=0)
+    torch.testing.assert_close(p.adjoint(delta), dense.T @ delta, rtol=1e-12, atol=1e-14)
+
+
+def test_projection_is_differentiable_and_its_gradient_is_the_adjoint() -> None:
+    p = partition("hash")
+    theta = torch.randn(D, dtype=torch.float64, requires_grad=True)
+    delta = torch.randn(N, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(p.project(theta) @ delta, theta)
+    torch.testing.assert_close(gradient, p.adjoint(delta), rtol=1e-12, atol=1e-14)
+
+
+def test_half_precision_is_widened() -> None:
+    p = partition("hash")
+    theta = torch.randn(D).bfloat16()
+    assert p.project(theta).dtype == torch.float32
+    torch.testing.assert_close(p.project(theta), p.project(theta.float()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_any_interval_of_ids(scheme: str) -> None:
+    p = partition(scheme)
+    whole = p.group_ids(0, N)
+    assert whole.dtype == torch.int64
+    assert whole.shape == (N,)
+    assert torch.equal(p.group_ids(390, 530), whole[390:530])
+    assert torch.equal(torch.cat([p.layer_ids(i, torch.device("cpu")) for i in range(3)]).long(), whole)
+    assert torch.equal(p.group_sizes, torch.bincount(whole, minlength=D))
+    with pytest.raises(ValueError, match=rf"start, stop: 0, {N + 1}; accepted"):
+        p.group_ids(0, N + 1)
+
+
+def test_scale_is_one_over_the_root_of_the_size_in_the_type_asked_for() -> None:
+    p = partition("hash")
+    for dtype in (torch.float32, torch.float64):
+        assert torch.equal(p.scale(dtype), 1 / torch.sqrt(p.group_sizes.to(dtype)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"d": N + 1}, rf"d: {N + 1} exceeds the N={N} adapted weights"),
+        ({"d": 0}, r"d: 0; accepted are integers from 1"),
+        ({"d": -1}, r"d: -1; accepted"),
+        ({"d": 1.5}, r"d: 1\.5; accepted"),
+        ({"d": True}, r"d: True; accepted"),
+        ({"seed": -1}, r"seed: -1; accepted are integers from 0 to 2\*\*64 - 1"),
+        ({"seed": 2**64}, r"seed: 18446744073709551616; accepted"),
+        ({"scheme": "block"}, r"scheme: 'block' is unknown; accepted are 'balanced', 'hash', 'iid'"),
+        ({"scope": "transformer_block"}, r"scope: 'transformer_block'; accepted is 'global'"),
+        ({"scheme": "iid", "cache_ids": False}, r"cache_ids: False; accepted with scheme='iid'"),
+        ({"layer_sizes": None}, r"layers, layer_sizes: exactly one"),
+    ],
+)
+def test_bad_values_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        partition(**{"scheme": "hash", **changes})
+
+
+def test_wrong_shapes_are_named() -> None:
+    p = partition("hash")
+    with pytest.raises(ValueError, match=rf"theta: has shape \(3,\); accepted is \({D},\)"):
+        p.project(torch.zeros(3))
+    with pytest.raises(ValueError, match=rf"delta: has shape \({D},\); accepted is \({N},\)"):
+        p.adjoint(torch.zeros(D))
+
+
+LAYERS = [AdaptedLayer("a.query", (20, 20)), AdaptedLayer("a.value", (6, 20)), AdaptedLayer("b.query", (24, 20))]
+OTHERS: list[tuple[dict[str, Any], str]] = [
+    ({"seed": 6}, "seed is 5 in the checkpoint and 6 here"),
+    ({"d": 41}, "d is 40 in the checkpoint and 41 here"),
+    ({"scheme": "iid"}, "scheme is 'hash' in the checkpoint and 'iid' here"),
+    ({"isometric": False}, "isometric is True in the checkpoint and False here"),
+    ({"layers": [LAYERS[1], LAYERS[0], LAYERS[2]]}, "number 0 is a.query 20x20 in the checkpoint and a.value 6x20"),
+    ({"layers": [LAYERS[0]._replace(name="a.key"), *LAYERS[1:]]}, "a.query 20x20 in the checkpoint and a.key 20x20 he"),
+    ({"layers": [LAYERS[0]._replace(shape=(10, 40)), *LAYERS[1:]]}, "a.query 20x20 in the checkpoint and a.query 10x"),
+    ({"layers": [*LAYERS, LAYERS[0]]}, f"N is {N} in the checkpoint and {N + 400} here; adapted are 3 layers in"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), OTHERS)
+def test_another_partition_has_another_digest_and_says_why(changes: dict[str, Any], reason: str) -> None:
+    values: dict[str, Any] = {"d": D, "seed": 5, "layers": LAYERS}
+    saved, other = Partition(**values), Partition(**{**values, **changes})
+    assert saved.digest != other.digest
+    assert reason in other.mismatch(saved.manifest)
+    assert other.mismatch(saved.stamp)
+    if "layers" not in changes:
+        assert reason in other.mismatch(saved.stamp)
+    again = Partition(**values)
+    assert not again.mismatch(saved.manifest)
+    assert not again.mismatch(saved.stamp)
+
+
+def test_groups_that_changed_under_the_same_definition_are_noticed() -> None:
+    p = partition("iid")
+    manifest = p.manifest
+    table = p._table.clone()
+    table[17] = (table[17] + 1) % D
+    drifted = partition("iid")
+    drifted._all_ids = table
+    assert drifted.mismatch(manifest) == drifted.mismatch(p.stamp) != ""
+    assert "torch draws other random numbers" in drifted.mismatch(manifest)
+
+
+@pytest.mark.parametrize("digest", [None, "", "0" * 64])
+def test_a_manifest_without_its_digest_is_refused(digest: str | None) -> None:
+    p = partition("hash")
+    assert p.mismatch({**p.manifest, "digest": digest})
+
+
+def test_copies_share_and_pickles_leave_the_caches_behind() -> None:
+    p = partition("iid")
+    sizes = p.group_sizes
+    assert copy.deepcopy(p) is p
+    stored = pickle.dumps(p)
+    assert len(stored) < 1500
+    loaded = pickle.loads(stored)
+    assert loaded.digest == p.digest
+    assert torch.equal(loaded.group_sizes, sizes)
+
+
+def test_ids_are_kept_or_computed_as_asked() -> None:
+    kept, computed, table = partition("hash"), partition("hash", cache_ids=False), partition("balanced")
+    for p in (kept, computed, table):
+        p.project(torch.zeros(D))
+    assert kept.cached_bytes == table.cached_bytes == 4 * N
+    assert computed.cached_bytes == 0
+    theta = torch.randn(D)
+    assert torch.equal(kept.project(theta), computed.project(theta))
+
+
+def test_what_is_cached_inside_inference_mode_and_transforms_serves_training() -> None:
+    with torch.inference_mode():
+        p = partition("iid")
+        p.project(torch.zeros(D))
+    theta = torch.randn(D, requires_grad=True)
+    p.project(theta).sum().backward()
+    q = partition("hash")
+    torch.func.grad(lambda t: torch.func.grad(lambda u: q.project(u).square().sum())(t).sum())(theta.detach())
+    (gradient,) = torch.autograd.grad(q.project(theta).sum(), theta)
+    assert not torch._C._functorch.is_functorch_wrapped_tensor(q.layer_ids(0, theta.device))
+    torch.testing.assert_close(gradient, q.adjoint(torch.ones(N)))

@@ -1,0 +1,79 @@
+"""The same groups and scales, exactly, and the same outputs as the authors' code: its numbers are in reference.json."""
+
+from __future__ import annotations
+
+from gpart import GPartConfig, Partition
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import get_peft_model
+from reference_models import INPUTS, MODELS, fill, theta
+from small_models import tuner
+from torch import Tensor
+
+REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text())
+CASES = REFERENCE["cases"]
+OF_MODELS = [case for case in CASES if case["model"]]
+CASE = pytest.mark.parametrize("case", OF_MODELS, ids=lambda c: f"{c['model']}-{c['scheme']}-{c['seed']}")
+
+
+def sha256(values: Tensor, kind: str) -> str:
+    return hashlib.sha256(values.numpy().astype(kind).tobytes()).hexdigest()
+
+
+def assert_same_groups_and_scales(partition: Partition, case: dict[str, Any]) -> None:
+    assert partition.n == case["N"]
+    assert sha256(partition.group_ids(0, partition.n), "<i8") == case["ids"]
+    assert sha256(partition.scale(torch.float32), "<f4") == case["scales"]
+
+
+def adapted(case: dict[str, Any]) -> Any:
+    build, targets = MODELS[case["model"]]
+    base = build()
+    fill(base)
+    config = GPartConfig(d=case["d"], scheme=case["scheme"], seed=case["seed"], target_modules=targets)
+    return get_peft_model(base, config).eval()
+
+
+@torch.no_grad()
+def outputs(model: Any) -> Tensor:
+    """The last logits of each example, as in reference.json."""
+    result: Tensor = model(input_ids=INPUTS).logits
+    return result.reshape(len(INPUTS), -1)[:, -20:].flatten()
+
+
+def test_every_scheme_and_model_is_there() -> None:
+    assert {(c["scheme"], c["model"]) for c in OF_MODELS} == {
+        (scheme, model) for scheme in ("hash", "iid", "balanced") for model in MODELS
+    }
+    assert len(CASES) == 20
+    assert sum("outputs" in case for case in CASES) == 15
+
+
+@CASE
+def test_groups_and_scales_of_a_model(case: dict[str, Any]) -> None:
+    assert_same_groups_and_scales(tuner(adapted(case)).partition(), case)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case["model"]], ids=lambda c: c["scheme"])
+def test_groups_and_scales_at_the_size_of_a_small_encoder(case: dict[str, Any]) -> None:
+    partition = Partition(scheme=case["scheme"], d=case["d"], seed=case["seed"], layer_sizes=[147456] * 12)
+    assert_same_groups_and_scales(partition, case)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in OF_MODELS if "outputs" in c], ids=lambda c: f"{c['model']}-{c['scheme']}-{c['seed']}"
+)
+def test_outputs_of_a_model(case: dict[str, Any]) -> None:
+    model = adapted(case)
+    unadapted, expected = torch.tensor(REFERENCE["unadapted"][case["model"]]), torch.tensor(case["outputs"])
+    assert (outputs(model) - unadapted).norm() <= 1e-6 * unadapted.norm()
+    with torch.no_grad():
+        tuner(model).gpart_theta["default"].copy_(theta())
+    assert (expected - unadapted).norm() > 0.05 * expected.norm()
+    assert (outputs(model) - expected).norm() <= 1e-6 * expected.norm()
