@@ -194,7 +194,11 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         self.merged_adapters.clear()
 
     def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
-        """Nothing to move: the vector stays where the tuner has it, as layers may be on several devices."""
+        """Move the vector to its first layer; PEFT asks every layer, and they may be on several devices."""
+        part = self.gpart_slices.get(adapter_name)
+        if part is not None and part.index == 0:
+            theta = self.gpart_theta[adapter_name]
+            theta.data = theta.data.to(device or self.get_base_layer().weight.device)
 
     def __repr__(self) -> str:
         return f"gpart.{super().__repr__()}"

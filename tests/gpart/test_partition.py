@@ -212,3 +212,17 @@ def test_what_is_cached_inside_inference_mode_and_transforms_serves_training() -
     (gradient,) = torch.autograd.grad(q.project(theta).sum(), theta)
     assert not torch._C._functorch.is_functorch_wrapped_tensor(q.layer_ids(0, theta.device))
     torch.testing.assert_close(gradient, q.adjoint(torch.ones(N)))
+
+
+# Raise the scheme's version when one of these changes: checkpoints made before would otherwise load into other groups.
+GOLDEN = {
+    "balanced": "0056538d0349cde1e8a5b3e03114ecbb2c22af45852f9f931577470413e078d8",
+    "hash": "ecdae30c5e9fb7b86fd1c6863455a05dcaa2bfc15b4afc018219c05c6c13dee6",
+    "iid": "4265a5cf2f9dff6aa19a582d5d17fd813c55cf39a2c89d8e9de785163efc99c0",
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_digests_do_not_change(scheme: str) -> None:
+    p = Partition(scheme=scheme, d=4608, seed=42, layers=[AdaptedLayer("query", (384, 384)), LAYERS[0]])
+    assert p.digest == GOLDEN[scheme]
