@@ -201,17 +201,28 @@ def test_ids_are_kept_or_computed_as_asked() -> None:
     assert torch.equal(kept.project(theta), computed.project(theta))
 
 
-def test_what_is_cached_inside_inference_mode_and_transforms_serves_training() -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_is_cached_in_inference_mode_serves_training(scheme: str) -> None:
     with torch.inference_mode():
-        p = partition("iid")
+        p = partition(scheme)
+        p.layer_ids(0, torch.device("cpu"))
         p.project(torch.zeros(D))
     theta = torch.randn(D, requires_grad=True)
-    p.project(theta).sum().backward()
-    q = partition("hash")
-    torch.func.grad(lambda t: torch.func.grad(lambda u: q.project(u).square().sum())(t).sum())(theta.detach())
-    (gradient,) = torch.autograd.grad(q.project(theta).sum(), theta)
-    assert not torch._C._functorch.is_functorch_wrapped_tensor(q.layer_ids(0, theta.device))
-    torch.testing.assert_close(gradient, q.adjoint(torch.ones(N)))
+    p.project(theta).square().sum().backward()
+    torch.testing.assert_close(theta.grad, 2 * theta.detach())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_is_cached_inside_a_transform_outlives_it(scheme: str) -> None:
+    p, theta = partition(scheme), torch.randn(D)
+
+    def slope(value: Tensor) -> Tensor:
+        result: Tensor = torch.func.grad(lambda t: p.project(t).square().sum())(value)
+        return result
+
+    torch.testing.assert_close(torch.func.grad(lambda t: slope(t).sum())(theta), torch.full((D,), 2.0))
+    caches = [p.layer_ids(0, theta.device), p.scale(theta.dtype), p.group_sizes]
+    assert not any(torch._C._functorch.is_functorch_wrapped_tensor(cache) for cache in caches)
 
 
 # Raise the scheme's version when one of these changes: checkpoints made before would otherwise load into other groups.
