@@ -35,23 +35,13 @@ class Draw:
         """One item, all equally likely."""
         return items[self.below(len(items))]
 
-    def ranked(self, items: Sequence[Item]) -> Item:
-        """One item; the probability falls with its rank as 1 / (rank + 4), see `lexicon`."""
-        weights = [1 / (rank + 4) for rank in range(1, len(items) + 1)]
-        rest = self._random() * sum(weights)
-        for item, weight in zip(items, weights, strict=True):
-            rest -= weight
-            if rest < 0:
-                return item
-        return items[-1]
-
     def another(self, items: Sequence[Item], taken: Item | None) -> Item:
-        """One item by rank that is not `taken`."""
-        return self.ranked([item for item in items if item != taken])
+        """One item that is not `taken`."""
+        return self.choice([item for item in items if item != taken])
 
     def word(self, concept: Concept) -> str:
-        """One of the words of a concept."""
-        return self.choice(concept)
+        """One of the words of a concept; the first is the usual one."""
+        return concept[0] if self.chance(0.7) else self.choice(concept[1:] or concept)
 
     def shuffled(self, items: Sequence[Item]) -> list[Item]:
         """A permutation of the items (Fisher and Yates)."""
@@ -74,16 +64,16 @@ class Event:
     time: Concept | None
 
     @staticmethod
-    def draw(draw: Draw, negated: float = 0.3, adverbial: float = 0.5) -> Event:
+    def draw(draw: Draw, negated: float = 0.25, adverbial: float = 0.25) -> Event:
         """An event; `negated` and `adverbial` are the probabilities of a negation and of each adverbial."""
-        agent = draw.ranked(lexicon.PEOPLE)
+        agent = draw.choice(lexicon.PEOPLE)
         return Event(
             agent=agent,
-            action=draw.ranked(lexicon.ACTIONS),
+            action=draw.choice(lexicon.ACTIONS),
             patient=draw.another(lexicon.PEOPLE, agent),
             negated=draw.chance(negated),
-            place=draw.ranked(lexicon.PLACES) if draw.chance(adverbial) else None,
-            time=draw.ranked(lexicon.TIMES) if draw.chance(adverbial) else None,
+            place=draw.choice(lexicon.PLACES) if draw.chance(adverbial) else None,
+            time=draw.choice(lexicon.TIMES) if draw.chance(adverbial) else None,
         )
 
     def swapped(self) -> Event:
@@ -104,9 +94,9 @@ class Event:
             return replace(self, time=draw.another(lexicon.TIMES, self.time))
         people = [person for person in lexicon.PEOPLE if person not in (self.agent, self.patient)]
         if part == "agent":
-            return replace(self, agent=draw.ranked(people))
+            return replace(self, agent=draw.choice(people))
         if part == "patient":
-            return replace(self, patient=draw.ranked(people))
+            return replace(self, patient=draw.choice(people))
         raise ValueError(f"part={part!r}: agent, action, patient, place, time, roles or negation")
 
     def say(self, draw: Draw) -> str:
@@ -121,9 +111,6 @@ class Event:
         else:
             clause = _words(agent, negation, past(verb), patient)
         adverbials = [draw.word(adverbial) for adverbial in (self.place, self.time) if adverbial]
-        if adverbials and draw.chance(0.4):
-            front, *rest = draw.shuffled(adverbials)
-            return _words(front, ",", clause, *rest, ".")
         return _words(clause, *draw.shuffled(adverbials), ".")
 
     def ask(self, draw: Draw, role: str) -> str:
@@ -135,54 +122,53 @@ class Event:
         return draw.choice((f"whom did {agent} {verb} ?", f"who was {past(verb)} by {agent} ?"))
 
 
+_FRAMES = {
+    "none": ("{verdict} .",),
+    "agreeing": ("{other} and {verdict} .", "{verdict} ; besides , {other} .", "because {other} , {verdict} ."),
+    "conceding": (
+        "{other} , but {verdict} .",
+        "although {other} , {verdict} .",
+        "{verdict} , although {other} .",
+        "{verdict} , even if {other} .",
+        "{other} ; still , {verdict} .",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Opinion:
     """What is thought of a work: the verdict, and whether something of the opposite kind is conceded."""
 
     work: Concept
     good: bool
-    conceded: bool
+    support: str
 
     @staticmethod
     def draw(draw: Draw) -> Opinion:
-        """An opinion; three out of four concede something to the other side."""
-        return Opinion(draw.ranked(lexicon.WORKS), draw.chance(0.5), draw.chance(0.75))
+        """An opinion; the support is as likely missing as agreeing or conceding."""
+        return Opinion(draw.choice(lexicon.WORKS), draw.chance(0.5), draw.choice(("none", "agreeing", "conceding")))
 
     def say(self, draw: Draw) -> str:
-        """The opinion as a sentence."""
+        """The opinion as a sentence of two clauses; the one that counts is first or last."""
         verdict = self._judge(draw, self.good)
-        if not self.conceded:
-            return _words(verdict, ".")
-        other = self._judge(draw, not self.good)
-        frame = draw.choice(
-            (
-                "{other} , but {verdict} .",
-                "although {other} , {verdict} .",
-                "{verdict} , although {other} .",
-                "{other} ; still , {verdict} .",
-                "{verdict} , even if {other} .",
-                "people said that {other} , and people were wrong .",
-                "some may say that {other} , yet {verdict} .",
-            )
-        )
-        return frame.format(other=other, verdict=verdict)
+        other = self._judge(draw, self.good != (self.support == "conceding"))
+        return draw.choice(_FRAMES[self.support]).format(other=other, verdict=verdict)
 
     def _judge(self, draw: Draw, good: bool) -> str:
         """A clause of one polarity about the work or an aspect of it, with or without a negated opposite."""
         work = draw.word(self.work)
-        aspect = draw.ranked(lexicon.ASPECTS)[0]
+        aspect = draw.choice(lexicon.ASPECTS)[0]
         topic = draw.choice((f"the {work}", f"the {aspect}", f"the {aspect} of the {work}"))
-        if draw.chance(0.5):
-            quality = draw.word(draw.ranked(lexicon.PRAISE if good else lexicon.BLAME))
+        if draw.chance(0.75):
+            quality = draw.word(draw.choice(lexicon.PRAISE if good else lexicon.BLAME))
             return _words(topic, "was", draw.choice(("", "very", "rather")), quality)
-        quality = draw.word(draw.ranked(lexicon.BLAME if good else lexicon.PRAISE))
+        quality = draw.word(draw.choice(lexicon.BLAME if good else lexicon.PRAISE))
         return _words(topic, "was", draw.choice(("not", "never", "hardly", "far from")), quality)
 
     def follow(self, draw: Draw) -> str:
         """What somebody did with the work in consequence."""
-        verb = draw.word(draw.ranked(lexicon.WELCOMES if self.good else lexicon.REJECTS))
-        person = draw.word(draw.ranked(lexicon.PEOPLE))
-        return _words("so the", person, past(verb), "the", draw.word(self.work), ".")
+        verb = past(draw.word(draw.choice(lexicon.WELCOMES if self.good else lexicon.REJECTS)))
+        return f"so the {draw.word(draw.choice(lexicon.PEOPLE))} {verb} it ."
 
 
 @dataclass(frozen=True)
@@ -200,21 +186,21 @@ class Habit:
     @staticmethod
     def draw(draw: Draw) -> Habit:
         """A habit; subject and attractor differ in number three times out of four."""
-        subject = draw.ranked(lexicon.PEOPLE)
+        subject = draw.choice(lexicon.PEOPLE)
         plural = draw.chance(0.5)
         return Habit(
             subject=subject,
             attractor=draw.another(lexicon.PEOPLE, subject),
-            action=draw.ranked(lexicon.ACTIONS),
+            action=draw.choice(lexicon.ACTIONS),
             patient=draw.another(lexicon.PEOPLE, subject),
-            place=draw.ranked(lexicon.PLACES) if draw.chance(0.3) else None,
+            place=draw.choice(lexicon.PLACES) if draw.chance(0.3) else None,
             plural=plural,
             attractor_plural=plural != draw.chance(0.75),
         )
 
     def say(self, draw: Draw, agreeing: bool = True) -> str:
         """The habit as a sentence; not `agreeing`: the verb has the wrong number."""
-        trait = draw.choice(("", draw.word(draw.ranked(lexicon.TRAITS))))
+        trait = draw.choice(("", draw.word(draw.choice(lexicon.TRAITS))))
         subject, attractor = _noun(draw, self.subject, self.plural), _noun(draw, self.attractor, self.attractor_plural)
         verb = draw.word(self.action)
         verb = verb if self.plural == agreeing else third(verb)

@@ -1,8 +1,12 @@
 """A tiny RoBERTa-type encoder, pretrained by masked language modelling on text of the generated language.
 
-Masked language modelling as in RoBERTa (arXiv 1907.11692, sections 3.1 and 4.1): masks drawn anew in every step; of the
-chosen tokens 80 % become `<mask>`, 10 % a random token, 10 % stay. The text holds pairs of sentences, as natural text
-holds a sentence and its continuation: a restatement, a contrast, an answer, a consequence.
+Masks are drawn anew in every step; of the chosen tokens 80 % become `<mask>`, 10 % a random token, 10 % stay (RoBERTa,
+arXiv 1907.11692, sections 3.1 and 4.1). A document holds a sentence or, as natural text does, two that follow from each
+other: a restatement, a contrast, an answer, a consequence. Of two sentences one is masked heavily and the other hardly,
+so that the one must be read to complete the other (the aim of XLM's translation language modelling, arXiv 1901.07291);
+at times the word that links them is masked instead (discourse markers as supervision: DisSent, arXiv 1710.04334).
+With 4 million tokens no more can be left to chance: attention starts from tied query and key, value and output
+projections (mimetic initialisation, arXiv 2305.09828), without which matching across sentences does not form in time.
 """
 
 from __future__ import annotations
@@ -29,20 +33,23 @@ RECIPE: dict[str, Any] = {
     "seed": 20260514,
     "threads": 1,  # fixed, whatever the caller's count: another count sums in another order and gives other weights
     "documents": 60_000,
-    "steps": 2_000,
-    "batch_size": 64,
+    "steps": 5_000,
+    "batch_size": 32,
     "learning_rate": 2e-3,
-    "warmup_ratio": 0.05,
+    "betas": [0.9, 0.98],  # RoBERTa, section 3.1
+    "warmup_ratio": 0.04,
+    "decay_ratio": 0.3,  # warm-up, constant rate, linear decay (MiniCPM, arXiv 2404.06395, section 4)
     "weight_decay": 0.01,
     "max_grad_norm": 1.0,
-    "mask_probability": 0.2,
+    "mask_probability": {"single": 0.25, "completed": 0.5, "given": 0.05, "marker": 0.4},
     "architecture": {
-        "hidden_size": 128,
+        "hidden_size": 64,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
-        "intermediate_size": 256,
+        "intermediate_size": 128,
         "max_position_embeddings": 66,
         "type_vocab_size": 1,
+        "initializer_range": 0.12,  # about 1 / sqrt(hidden_size); the usual 0.02 suits 768
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
     },
@@ -52,6 +59,8 @@ RECIPE: dict[str, Any] = {
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 """RoBERTa's special tokens, with its ids 0 to 3; `<mask>` takes 4."""
 BOS, PAD, EOS, UNK, MASK = range(5)
+MARKERS = ("indeed", "instead")
+"""The words that say how the second sentence stands to the first; their ids follow the special tokens'."""
 
 Document = tuple[str, str] | tuple[str]
 
@@ -88,17 +97,19 @@ def encoder_folder(cache: Path | None = None) -> Path:
 
 def document(draw: Draw) -> Document:
     """One document of the pretraining text: a sentence, or two that follow from each other."""
-    kind = draw.below(10)
-    if kind < 5:
+    kind = draw.below(20)
+    if kind < 11:
         event = Event.draw(draw)
+        if draw.chance(0.2):
+            return (sentence := event.say(draw)), "indeed , " + sentence
         if draw.chance(0.6):
             return event.say(draw), "indeed , " + event.say(draw)
         other = event.altered(draw, draw.choice(("agent", "action", "patient", "roles", "negation")))
         return event.say(draw), "instead , " + other.say(draw)
-    if kind < 7:
+    if kind < 17:
         opinion = Opinion.draw(draw)
         return opinion.say(draw), opinion.follow(draw)
-    if kind < 8:
+    if kind < 18:
         return (Habit.draw(draw).say(draw),)
     event, role = Event.draw(draw, negated=0.0), draw.choice(("agent", "patient"))
     return event.ask(draw, role), event.say(draw) if draw.chance(0.5) else event.ask(draw, role)
@@ -135,8 +146,8 @@ def _tokenizer(documents: list[Document]) -> Tokenizer:
     """One token per word of the text, framed as in RoBERTa: `<s> A </s>`, `<s> A </s></s> B </s>`."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    words = sorted({word for text in documents for sentence in text for word in sentence.split()})
-    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *words))}
+    words = {word for text in documents for sentence in text for word in sentence.split()}
+    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *MARKERS, *sorted(words.difference(MARKERS))))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -161,21 +172,41 @@ def _reproducible() -> Iterator[None]:
 
 
 def _masked_language_model(vocabulary: int) -> RobertaForMaskedLM:
+    """The model before training; query and key, value and output projections start out tied."""
+    import torch
     from transformers import RobertaConfig, RobertaForMaskedLM
 
     ids = {"bos_token_id": BOS, "pad_token_id": PAD, "eos_token_id": EOS}
-    return RobertaForMaskedLM(RobertaConfig(vocab_size=vocabulary, **ids, **RECIPE["architecture"]))
+    model = RobertaForMaskedLM(RobertaConfig(vocab_size=vocabulary, **ids, **RECIPE["architecture"]))
+    with torch.no_grad():
+        for layer in model.roberta.encoder.layer:
+            attention = layer.attention
+            attention.self.key.weight.copy_(attention.self.query.weight)
+            attention.output.dense.weight.copy_(attention.self.value.weight.T)
+    return model
 
 
 def _train(model: RobertaForMaskedLM, documents: list[list[int]]) -> None:
-    """AdamW with linear warm-up and decay; the loss is computed at the chosen tokens alone."""
+    """AdamW with warm-up, constant rate and linear decay; the loss is computed at the chosen tokens alone."""
     import torch
-    from transformers import get_linear_schedule_with_warmup
+    from transformers import get_wsd_schedule
     from transformers.utils.logging import tqdm
 
     steps = RECIPE["steps"]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE["learning_rate"], weight_decay=RECIPE["weight_decay"])
-    schedule = get_linear_schedule_with_warmup(optimizer, round(RECIPE["warmup_ratio"] * steps), steps)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=RECIPE["learning_rate"],
+        betas=tuple(RECIPE["betas"]),
+        weight_decay=RECIPE["weight_decay"],
+        fused=True,
+    )
+    schedule = get_wsd_schedule(
+        optimizer,
+        num_warmup_steps=round(RECIPE["warmup_ratio"] * steps),
+        num_decay_steps=round(RECIPE["decay_ratio"] * steps),
+        num_training_steps=steps,
+        decay_type="linear",
+    )
     model.train()
     progress = tqdm(_batches(documents), total=steps, desc="pretraining the embedded encoder (once)", unit="step")
     for tokens in progress:
@@ -207,7 +238,16 @@ def _mask(tokens: torch.Tensor, vocabulary: int) -> tuple[torch.Tensor, torch.Te
     """The corrupted input and the boolean map of the tokens to predict, both (batch, length)."""
     import torch
 
-    chosen = (torch.rand(tokens.shape) < RECIPE["mask_probability"]) & (tokens >= len(SPECIAL))
+    probability = RECIPE["mask_probability"]
+    ends = tokens == EOS
+    paired = ends.sum(dim=1, keepdim=True) > 1
+    completed = (ends.cumsum(dim=1) > 0) ^ (torch.rand(len(tokens), 1) < 0.5)
+    marker = (tokens >= len(SPECIAL)) & (tokens < len(SPECIAL) + len(MARKERS))
+    judged = marker.any(dim=1, keepdim=True) & (torch.rand(len(tokens), 1) < probability["marker"])
+    rates = torch.where(completed & ~judged, probability["completed"], probability["given"])
+    rates = torch.where(paired, rates, probability["single"])
+    rates = rates.masked_fill(marker & judged, 1.0)
+    chosen = (torch.rand(tokens.shape) < rates) & (tokens >= len(SPECIAL))
     fate = torch.rand(tokens.shape)
     inputs = tokens.masked_fill(chosen & (fate < 0.8), MASK)
     anything = torch.randint(len(SPECIAL), vocabulary, tokens.shape)

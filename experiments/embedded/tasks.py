@@ -60,7 +60,10 @@ def _acceptability(draw: Draw) -> Row:
 
 def _paraphrase(draw: Draw) -> Row:
     event, same = Event.draw(draw), draw.chance(0.5)
-    other = event if same else event.altered(draw, draw.choice(("agent", "action", "patient", "roles")))
+    other = event
+    if not same:
+        for part in draw.shuffled(("agent", "action", "patient", "roles"))[: 1 + draw.below(2)]:
+            other = other.altered(draw, part)
     return (event.say(draw), other.say(draw)), float(same)
 
 
@@ -75,7 +78,7 @@ def _same_question(draw: Draw) -> Row:
 
 def _entailment(draw: Draw, kind: str) -> tuple[str, str]:
     """Premise and hypothesis; kind: entailment (nothing new is said), neutral (something else is) or contradiction."""
-    premise = less = Event.draw(draw, adverbial=0.7)
+    premise = less = Event.draw(draw, negated=0.5, adverbial=0.7)
     if not premise.negated:  # what was not done at noon may have been done at dawn: a denial keeps its adverbials
         less = replace(
             premise,
