@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -82,7 +83,9 @@ def test_no_heldout_sentence_is_in_train_and_no_row_repeats(task: str) -> None:
 def test_classes_are_balanced(task: str) -> None:
     counts = Counter(sentence_task(task, "train")["label"])
     assert len(counts) == len(TASKS[task].classes or ())
-    assert max(counts.values()) < 1.15 * min(counts.values())
+    # No duplicate row is kept and the language has fewer distinct equal questions than different ones:
+    # qqp leans to 64 %, the others stay near even.
+    assert max(counts.values()) < (2.0 if task == "qqp" else 1.15) * min(counts.values())
 
 
 def joined(rows: datasets.Dataset, inputs: tuple[str, ...]) -> list[str]:
@@ -155,4 +158,4 @@ def test_unknown_names_are_refused(task: str, split: str, message: str) -> None:
 
 def test_importing_needs_neither_torch_nor_transformers() -> None:
     code = "import sys, experiments.embedded; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -16,7 +16,7 @@ from experiments.embedded import encoder_folder, pretraining, recipe_hash, sente
 @pytest.fixture
 def short_recipe(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """The real recipe, cut to a few steps."""
-    recipe = pretraining.RECIPE | {"documents": 2000, "steps": 12}
+    recipe = pretraining.RECIPE | {"documents": 10_000, "steps": 12}
     monkeypatch.setattr(pretraining, "RECIPE", recipe)
     return recipe
 
