@@ -62,7 +62,7 @@ def _paraphrase(draw: Draw) -> Row:
     event, same = Event.draw(draw), draw.chance(0.5)
     other = event
     if not same:
-        for part in draw.shuffled(("agent", "action", "patient", "roles"))[: 1 + draw.below(2)]:
+        for part in draw.shuffled(("agent", "action", "patient"))[: 1 + draw.below(2)]:
             other = other.altered(draw, part)
     return (event.say(draw), other.say(draw)), float(same)
 
