@@ -23,7 +23,7 @@ GOLDEN_VERSION = 1
 GOLDEN = {
     "cola": "ea76614c60720454",
     "sst2": "04bf504dde8df689",
-    "mrpc": "f84c252dcd41214b",
+    "mrpc": "208364a6180940a3",
     "qqp": "a7e83865cfa96d4a",
     "stsb": "4ebf7f2e33c3f336",
     "qnli": "5fe6a0207a965172",
