@@ -68,7 +68,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threads": _optional(_COUNT),
     "hub_timeout": _RATE,
     "keep_checkpoint": _FLAG,
-    "track": _one_of("published", "equal_budget"),
+    "track": _one_of("published", "equal_budget", "unsearched"),
     **{f"seeds.{name}": _SEED for name in ("partition", "init", "head", "data", "split")},
     "method.name": _TEXT,
     "method.capacity": _optional(_TEXT),

@@ -49,6 +49,8 @@ def test_every_recipe_is_found_by_its_method_backbone_and_task(recipe: str) -> N
     else:
         spec = load(f"method={method}", f"backbone={backbone}", f"task={'/'.join(task)}")
     assert spec["recipe"]["name"] == recipe
+    tracks = {"embedded-encoder": "unsearched", "minilm-l6": "equal_budget"}
+    assert spec["track"] == tracks.get(backbone, "published")
     assert spec["recipe"]["sources"]["all"]
     assert "unsearched" not in spec["recipe"]["sources"]["all"]
 

@@ -48,7 +48,7 @@ def test_every_method_goes_from_config_to_record(method: str, tiny: list[str], t
         "subset": "full",
         "backbone": "encoder",
         "protocol": "heldout",
-        "track": "published",
+        "track": "unsearched",
     }
     trip = result["round_trip"]
     assert trip["reload"]["max_abs_logit_difference"] <= 1e-5
