@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from experiments import backbones, evaluation, preflight, provenance, record, roundtrip, sources, training
+from experiments import backbones, embedded, evaluation, preflight, provenance, record, roundtrip, sources, training
 from experiments.errors import SpecError
 from experiments.mirror import mirror
 from experiments.spec import RunSpec
@@ -71,6 +71,11 @@ def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
     task, backbone = spec["task"], spec["backbone"]
 
     started = time.perf_counter()
+    if backbone["source"] == "embedded":
+        # Once for all runs, so it is no part of the time of any.
+        embedded.encoder_folder()
+        result["cost"]["pretraining_seconds"] = time.perf_counter() - started
+        started = time.perf_counter()
     splits = sources.load(task, spec["data"], spec["seeds"], spec["protocol"]["name"])
     result["provenance"]["data_fingerprint"] = splits.fingerprints()
     tokenizer = backbones.tokenizer(backbone)

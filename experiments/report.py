@@ -24,7 +24,9 @@ def run_report(result: Mapping[str, Any], folder: Path, remark: str = "") -> str
     if sizes:
         lines.append(f"  trainable  {sizes['theta']:,} + head {sizes['head']:,} of {sizes['total']:,} parameters")
     if cost.get("train_seconds"):
-        lines.append(f"  time       {cost['load_seconds']:.1f} s loading, {cost['train_seconds']:.1f} s training")
+        pretraining = cost.get("pretraining_seconds", 0)
+        once = f" (and {pretraining:.0f} s pretraining the encoder, once)" if pretraining > 1 else ""
+        lines.append(f"  time       {cost['load_seconds']:.1f} s loading, {cost['train_seconds']:.1f} s training{once}")
     return "\n".join(
         [*lines, f"  recipe     {result['config']['recipe']['name']}", f"  record     {folder}/record.json"]
     )
