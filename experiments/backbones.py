@@ -26,7 +26,6 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import logging as transformers_logging
 
 from experiments import embedded, hub
-from experiments.errors import SpecError
 from experiments.identity import file_digest
 
 Backbone = Mapping[str, Any]
@@ -200,14 +199,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(level)
-
-
-def require(backbone: Backbone) -> None:
-    """Refuse a local folder that could not be loaded.
-
-    Raises:
-        SpecError: what `check` found.
-    """
-    errors = check(backbone)
-    if errors:
-        raise SpecError(errors)
