@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.__main__ import main
+from experiments.errors import SpecError
+from experiments.overrides import options, override_errors
+from experiments.search import Space, best, run_search, space
+
+
+@pytest.mark.parametrize("name", options("search"))
+def test_every_search_gives_every_method_the_same_number_of_trials(name: str) -> None:
+    found = space(name)
+    assert set(found.trials) == set(options("method"))
+    assert len({len(trials) for trials in found.trials.values()}) == 1
+
+
+@pytest.mark.parametrize("name", options("search"))
+def test_every_trial_is_made_of_keys_that_exist(name: str) -> None:
+    for method, trials in space(name).trials.items():
+        for trial in trials:
+            words = [f"method={method}", *(f"{key}={value}" for key, value in trial.items())]
+            assert override_errors(words) == []
+
+
+def test_a_subset_of_methods_can_be_searched() -> None:
+    assert list(space("minilm-l6", ["head", "gpart"]).trials) == ["head", "gpart"]
+
+
+@pytest.mark.parametrize(("name", "methods", "complaint"), [("nope", None, "search=nope"), ("minilm-l6", ["x"], "=x")])
+def test_what_does_not_exist_is_refused(name: str, methods: list[str] | None, complaint: str) -> None:
+    with pytest.raises(SpecError, match=complaint):
+        space(name, methods)
+
+
+def test_the_command_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "nope", "--", "task=glue/sst2"]) == 2
+    assert capsys.readouterr().err == "error: search=nope: unknown search; accepted: minilm-l6\n"
+
+
+@pytest.mark.slow
+def test_a_search_runs_its_trials_and_never_scores_the_test_split(tiny: list[str], tmp_path: Path) -> None:
+    trials = [{"recipe.head_learning_rate": rate} for rate in (1e-3, 1e-1)]
+    overrides = [item for item in tiny if not item.startswith("outputs=")]
+    records = run_search(Space("tiny", {"head": trials}), [*overrides, "task=glue/sst2"], tmp_path / "search")
+    assert [record["outcome"] for record in records] == ["ok", "ok"]
+    assert all(record["metrics"]["test"] is None and record["track"] == "equal_budget" for record in records)
+    scores = sorted((record["metrics"]["selection"]["accuracy"] for record in records), reverse=True)
+    first, second = best(records).splitlines()[1:]
+    assert f"{100 * scores[0]:.2f}" in first
+    assert f"{100 * scores[1]:.2f}" in second
