@@ -11,16 +11,11 @@ projections (mimetic initialisation, arXiv 2305.09828), without which matching a
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.embedded.cache import made_once, recipe_digest, reproducible
 from experiments.embedded.language import Draw, Event, Habit, Opinion
 from experiments.embedded.tasks import GENERATOR_VERSION
 
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
 
 RECIPE: dict[str, Any] = {
     "seed": 20260514,
-    "threads": 1,  # fixed, whatever the caller's count: another count sums in another order and gives other weights
+    "threads": 1,  # `cache.reproducible` says why it is fixed
     "documents": 60_000,
     "steps": 5_000,
     "batch_size": 32,
@@ -67,8 +62,7 @@ Document = tuple[str, str] | tuple[str]
 
 def recipe_hash() -> str:
     """The identity of the encoder: sha256 of the generator version and the pretraining recipe."""
-    text = json.dumps({"generator_version": GENERATOR_VERSION, **RECIPE}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return recipe_digest(GENERATOR_VERSION, RECIPE)
 
 
 def encoder_folder(cache: Path | None = None) -> Path:
@@ -77,22 +71,7 @@ def encoder_folder(cache: Path | None = None) -> Path:
     `cache` is by default $GPART_CACHE or else ~/.cache/gpart-suite. One process pretrains, others wait for it. The
     folder appears under its final name only when complete. torch's global generator and settings stay as they were.
     """
-    from filelock import FileLock
-
-    cache = cache or Path(os.environ.get("GPART_CACHE") or Path.home() / ".cache" / "gpart-suite")
-    folder = cache / f"encoder-{recipe_hash()[:16]}"
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{folder.name}.lock"):
-        if not folder.is_dir():
-            partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=cache))
-            try:
-                _pretrain(partial)
-                partial.rename(folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    return folder
+    return made_once(f"encoder-{recipe_hash()[:16]}", _pretrain, cache)
 
 
 def document(draw: Draw) -> Document:
@@ -125,7 +104,7 @@ def _pretrain(folder: Path) -> None:
     documents = [document(draw) for _ in range(RECIPE["documents"])]
     tokenizer = _tokenizer(documents)
     encoded = tokenizer.encode_batch([text if len(text) == 2 else text[0] for text in documents])
-    with _reproducible():
+    with reproducible(RECIPE["seed"], RECIPE["threads"]):
         model = _masked_language_model(tokenizer.get_vocab_size())
         _train(model, [encoding.ids for encoding in encoded])
     model.save_pretrained(folder)
@@ -154,21 +133,6 @@ def _tokenizer(documents: list[Document]) -> Tokenizer:
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", BOS), ("</s>", EOS)]
     )
     return tokenizer
-
-
-@contextmanager
-def _reproducible() -> Iterator[None]:
-    """torch seeded and with the recipe's thread count inside, as it was before outside."""
-    import torch
-
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(RECIPE["seed"])
-        torch.set_num_threads(RECIPE["threads"])
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
 
 
 def _masked_language_model(vocabulary: int) -> RobertaForMaskedLM:
