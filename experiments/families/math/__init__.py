@@ -1,0 +1,1 @@
+"""Mathematical reasoning with causal language models: examples, generation, answers."""
