@@ -1,0 +1,1 @@
+"""Image classification: transforms, image classifiers and their adaptable attention."""
