@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -140,7 +141,7 @@ def test_the_sequence_ends_once_and_the_prompt_does_not(tokenizer):
     ending = word_tokenizer("<s> $A </s>")
     assert encode(PAIRS, ending, context=32)[0].to_list() == expected
     assert examples.token_ids(ending, ["w1 w2", ""]) == [ids("<s> w1 w2"), ids("<s>")]
-    assert examples.token_ids(word_tokenizer("$A </s>"), ["w1"]) == [ids("w1")]
+    assert examples.token_ids(word_tokenizer("$A </s>"), ["w1", ""]) == [ids("w1"), ids("</s>")]
 
 
 def test_a_prompt_is_tokenized_as_for_generation_even_where_the_response_would_join_it(tokenizer):
@@ -183,9 +184,14 @@ def test_rows_are_filled_and_every_example_is_in_one_of_them(tokenizer):
         for start, end in zip(starts, [*starts[1:], None], strict=True):
             pieces.append({"input_ids": row["input_ids"][start:end], "labels": row["labels"][start:end]})
     assert sorted(map(str, pieces)) == sorted(map(str, dataset.to_list()))
-    assert all(len(row) == 9 for row in pack(dataset.select([2, 3]), 9)["input_ids"])
+    assert [len(row) for row in pack(dataset, 10)["input_ids"]] == [7, 8, 9, 9]
     with pytest.raises(ValueError, match="example of 9 tokens"):
         pack(dataset, 8)
+
+
+def test_no_example_in_a_row_is_learnt_from_the_one_before():
+    whole = [{"input_ids": [4, 5, 6], "labels": [4, 5, 6]}, {"input_ids": [7, 8], "labels": [7, 8]}]
+    assert pack(datasets.Dataset.from_list(whole), 5)["labels"][:] == [[IGNORED, 5, 6, IGNORED, 8]]
 
 
 @pytest.mark.parametrize("what", ["response", "text"])

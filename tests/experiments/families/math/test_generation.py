@@ -142,6 +142,11 @@ def test_a_stop_string_ends_the_row_where_the_text_first_holds_it(model, tokeniz
     assert {"stop", "length"} == {result.ended for result in results}
 
 
+def test_of_stop_strings_that_one_token_completes_the_earliest_cuts():
+    result = generation.finished("It is 5. [Question", [4, 5, 6], "length", ["Question", "[Question"])
+    assert (result.text, result.raw, result.ended) == ("It is 5. ", "It is 5. [Question", "stop")
+
+
 @pytest.mark.parametrize("stop", [".", " a", "the", "n the", "was a li", "é", "\n", "Lily"])
 def test_stop_strings_across_tokens_of_a_sentencepiece_tokenizer(stories, stop):
     model, tokenizer = stories
@@ -167,10 +172,12 @@ def test_a_stop_string_in_the_prompt_alone_does_not_stop(model, tokenizer):
 
 def test_bytes_that_make_one_character_are_decoded_together(stories):
     _, tokenizer = stories
-    prompt, answer = tokenizer("It is")["input_ids"], tokenizer(" 5 \u20ac")["input_ids"][1:]
+    prompt, answer = tokenizer("It is")["input_ids"], tokenizer("It is 5 \u20bf")["input_ids"]
+    assert answer[: len(prompt)] == prompt
+    answer = answer[len(prompt) :]
     assert len(answer) > 4  # the sign takes several tokens
-    assert generation.continuation(tokenizer, prompt, answer).strip() == "5 \u20ac"
-    assert generation.continuation(tokenizer, prompt, answer).startswith(" ")
+    assert generation.continuation(tokenizer, prompt, answer) == " 5 \u20bf"
+    assert tokenizer.decode(answer) == "5 \u20bf"  # alone, they lose the space
 
 
 def test_what_the_model_says_about_sampling_is_ignored_without_a_warning(model, tokenizer):
