@@ -169,6 +169,8 @@ def _ratio(numerator: Array, denominator: Array, otherwise: float) -> Array:
 
 METRICS: dict[str, Callable[[NDArray, NDArray, Array], Array]] = {
     "accuracy": _accuracy,
+    "strict": _accuracy,  # of generated answers: right or wrong against a label of right
+    "lenient": _accuracy,
     "f1": _f1,
     "matthews_correlation": _matthews,
     "pearson": _pearson,

@@ -10,7 +10,7 @@ import gpart  # noqa: F401  repairs torchvision before peft and transformers are
 from baselines.adapted import Adapted
 from baselines.method import Method
 from baselines.registry import METHODS, adapt, method_named, method_of
-from baselines.selection import BitFit, FullFineTuning, HeadOnly, TrainableSelection
+from baselines.selection import BitFit, FullFineTuning, HeadOnly, TrainableSelection, Untrained
 
 __all__ = [
     "METHODS",
@@ -20,6 +20,7 @@ __all__ = [
     "HeadOnly",
     "Method",
     "TrainableSelection",
+    "Untrained",
     "adapt",
     "method_named",
     "method_of",

@@ -53,6 +53,11 @@ class Adapted(ABC):
         ]
 
     @property
+    def trainable(self) -> int:
+        """Number of trainable values, the head's included."""
+        return self.theta + count(parameter for _, parameter in self.head_parameters())
+
+    @property
     def theta(self) -> int:
         """Number of trainable values outside the head: the count that papers report."""
         return count(parameter for _, parameter in self.adapter_parameters())

@@ -14,7 +14,7 @@ from torch import nn
 from baselines.adapted import Adapted
 from baselines.injection import ADAPTER, InjectedAdapter
 from baselines.method import Method
-from baselines.selection import BitFit, FullFineTuning, HeadOnly, SelectedParameters, TrainableSelection
+from baselines.selection import BitFit, FullFineTuning, HeadOnly, SelectedParameters, TrainableSelection, Untrained
 
 
 def _unilora_dead_coordinates(model: PeftModel) -> int:
@@ -48,6 +48,7 @@ METHODS: dict[str, Method] = {
         Method("full", FullFineTuning, "Devlin et al., arXiv 1810.04805, section 3.2", "baselines"),
         Method("bitfit", BitFit, "Ben Zaken et al., arXiv 2106.10199", "baselines"),
         Method("head", HeadOnly, "linear probe on the pretrained backbone", "baselines"),
+        Method("untrained", Untrained, "the pretrained backbone as it is", "baselines"),
     )
 }
 

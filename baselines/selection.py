@@ -55,6 +55,11 @@ class HeadOnly:
         return False
 
 
+@dataclass(frozen=True)
+class Untrained(HeadOnly):
+    """Nothing trains at all: the pretrained model, where it can do the task without a new head."""
+
+
 class SelectedParameters(Adapted):
     """A backbone of which a `TrainableSelection` and the head train, in place."""
 
@@ -68,8 +73,11 @@ class SelectedParameters(Adapted):
         """Set `requires_grad` of every parameter of `model`.
 
         Raises:
-            ValueError: if `head` names no module of the model.
+            ValueError: if `head` names no module of the model, or the method does not fit a model with or without one.
         """
+        if isinstance(config, HeadOnly) and isinstance(config, Untrained) == bool(head):
+            has, other = ("a new head", "head") if head else ("no new head", "untrained")
+            raise ValueError(f"method={method.name}: the backbone has {has}; accepted: method={other}")
         adapted = cls(method, model, config, head_modules(model, head))
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(within(parameter_name, adapted.head) or config.selects(parameter_name))

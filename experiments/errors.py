@@ -23,3 +23,8 @@ class SpecError(ValueError):
 
 class RunFailed(RuntimeError):  # noqa: N818  an outcome, told apart from a refused input
     """A run that started and is not done: it failed, diverged or was interrupted; exit status 1."""
+
+
+def shorten(text: str, most: int = 300) -> str:
+    """The text, cut after `most` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."

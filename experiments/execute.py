@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 
-from experiments import backbones, embedded, evaluation, preflight, provenance, record, roundtrip, sources, training
+from experiments import embedded, families, preflight, provenance, record, roundtrip, sources, training
 from experiments.errors import SpecError
+from experiments.families.family import save
 from experiments.mirror import mirror
 from experiments.spec import RunSpec
 
@@ -68,47 +69,45 @@ def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
         torch.set_num_threads(spec["threads"])
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    task, backbone = spec["task"], spec["backbone"]
+    task, family = spec["task"], families.family_of(spec)
 
     started = time.perf_counter()
-    if backbone["source"] == "embedded":
+    if spec["backbone"]["source"] == "embedded":
         # Once for all runs, so it is no part of the time of any.
-        embedded.encoder_folder()
+        embedded.folder(spec["backbone"]["name"])
         result["cost"]["pretraining_seconds"] = time.perf_counter() - started
         started = time.perf_counter()
     splits = sources.load(task, spec["data"], spec["seeds"], spec["protocol"]["name"])
     result["provenance"]["data_fingerprint"] = splits.fingerprints()
-    tokenizer = backbones.tokenizer(backbone)
     raw = {"train": splits.train, "selection": splits.selection, **(splits.tests if spec["test"] else {})}
-    encoded = {name: evaluation.encode(rows, task, tokenizer, backbone["max_length"]) for name, rows in raw.items()}
-    adapted = preflight.adapted(spec, backbones.load(backbone, task, spec["seeds"]["head"]))
+    examples = {name: family.examples(rows, name) for name, rows in raw.items()}
+    adapted = preflight.adapted(spec, family.load(spec["seeds"]["head"]))
     result["sizes"] = {**preflight.model_sizes(adapted), "runtime_state_bytes": adapted.runtime_state_bytes}
     result["cost"]["load_seconds"] = time.perf_counter() - started
 
-    run = training.trainer(
-        spec, adapted, tokenizer, encoded["train"], encoded["selection"], evaluation.scorer(task), folder
-    )
-    history = training.train(run, adapted, task["primary_metric"])
-    result["history"] = history.as_record()
-    result["cost"] |= _training_cost(history)
-    if history.diverged:
-        result["outcome"] = "diverged"
-        result["error"] = {"type": "Diverged", "message": "the training loss is not finite"}
-        return
+    if adapted.trainable:
+        run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
+        history = training.train(run, adapted, "loss" if family.selects_by_loss else task["primary_metric"])
+        result["history"] = history.as_record()
+        result["cost"] |= _training_cost(history, family.trainer_options().counts_tokens)
+        if history.diverged:
+            result["outcome"] = "diverged"
+            result["error"] = {"type": "Diverged", "message": "the training loss is not finite"}
+            return
 
     started = time.perf_counter()
-    names = [name for name in encoded if name != "train"]
-    predictions = {name: evaluation.predict(run, name, raw[name], encoded[name], task) for name in names}
+    names = [name for name in examples if name != "train"]
+    predictions = {name: family.predict(adapted.model, name, raw[name], examples[name]) for name in names}
     result["cost"]["eval_seconds"] = time.perf_counter() - started
-    evaluation.save(list(predictions.values()), folder / "predictions.parquet")
+    save(list(predictions.values()), folder / "predictions.parquet")
     result["metrics"] = _scores(task, {name: part.metrics for name, part in predictions.items()})
+    result["diagnostics"] |= family.notes()
     result["round_trip"] = roundtrip.round_trip(
         adapted,
-        lambda: backbones.load(backbone, task, spec["seeds"]["head"] + 1),
+        lambda: family.load(spec["seeds"]["head"] + 1),
         folder / "checkpoint",
-        encoded["test" if "test" in encoded else "selection"],
-        tokenizer,
-        lambda logits: evaluation.predicted(logits, task),
+        family,
+        examples["test" if "test" in examples else "selection"],
     )
     result["sizes"] |= {
         "checkpoint_bytes": adapted.checkpoint_bytes(folder / "checkpoint", with_head=True),
@@ -131,12 +130,12 @@ def _scores(task: Mapping[str, Any], scores: dict[str, dict[str, Any]]) -> dict[
     }
 
 
-def _training_cost(history: training.History) -> dict[str, Any]:
+def _training_cost(history: training.History, counts_tokens: bool) -> dict[str, Any]:
     seconds = history.train_seconds
     return {
         "train_seconds": seconds,
-        "tokens_per_second": history.tokens / seconds if seconds else None,
         "examples_per_second": history.examples / seconds if seconds else None,
+        **({"tokens_per_second": history.tokens / seconds if seconds else None} if counts_tokens else {}),
     }
 
 

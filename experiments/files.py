@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,26 +41,33 @@ def split_files(folder: Path, split: str) -> list[Path]:
     return files
 
 
-def columns(files: Iterable[Path]) -> list[str]:
+def columns(files: Iterable[Path], aliases: Mapping[str, str] | None = None) -> list[str]:
     """Column names that all files of a split share, from the schema or the first line; no row is kept.
+
+    Args:
+        files: of one split.
+        aliases: other names of columns, and what they are called here.
 
     Raises:
         FileError: if a file cannot be read.
     """
     shared: list[str] | None = None
     for path in files:
-        names = _columns(path)
+        names = _renamed(_columns(path), aliases or {})
         shared = names if shared is None else [name for name in shared if name in names]
     return shared or []
 
 
-def table(files: Iterable[Path], text: Iterable[str], values: Iterable[str]) -> pa.Table:
+def table(
+    files: Iterable[Path], text: Iterable[str], values: Iterable[str], aliases: Mapping[str, str] | None = None
+) -> pa.Table:
     """The rows of a split.
 
     Args:
         files: of one split.
         text: columns read as text, whatever a CSV file's first rows look like.
         values: columns of the type that the file has; those that it lacks are left out.
+        aliases: other names of columns, and what they are called here.
 
     Raises:
         FileError: if a file cannot be read.
@@ -70,8 +77,14 @@ def table(files: Iterable[Path], text: Iterable[str], values: Iterable[str]) -> 
     parts = []
     for path in files:
         part = _readable(path, lambda path: _read(path, strings))
+        part = part.rename_columns(_renamed(part.column_names, aliases or {}))
         parts.append(part.select([name for name in names if name in part.column_names]))
     return pa.concat_tables(parts, promote_options="permissive")
+
+
+def _renamed(names: list[str], aliases: Mapping[str, str]) -> list[str]:
+    """The names with aliases resolved, but for those whose own name is there as well."""
+    return [name if aliases.get(name, name) in names else aliases[name] for name in names]
 
 
 def row_count(files: Iterable[Path]) -> int:

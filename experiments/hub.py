@@ -53,7 +53,7 @@ class Requirement:
 
 def dataset(task: Mapping[str, Any]) -> Requirement:
     """The data set of a run's `task` section, with the splits that a run reads."""
-    source, splits = task["hub"], (*task["splits"].values(), *task["extra_test"].values())
+    source, splits = task["hub"], (*task["splits"].values(), *task.get("extra_test", {}).values())
     return Requirement("dataset", source["path"], source["revision"], source["name"], splits)
 
 

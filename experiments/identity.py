@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.spec import RunSpec
 
-_BACKBONE_KEYS = ("name", "target_modules", "head", "pooling", "max_length")
+_BACKBONE_PROVENANCE = ("family", "source", "hub", "revision", "path", "architecture")  # in the reference, or implied
 _DATA_KEYS = ("source", "train_rows", "test_rows")
 _RECIPE_PROVENANCE = ("name", "sources")
 _TASK_PROVENANCE = ("hub",)  # where the rows come from is in the data reference
+# A recipe's keys at the values that change nothing, so that a key can be added without changing every identity.
+_NEUTRAL = {"accumulation": 1, "label_smoothing": 0.0, "precision": "float32"}
 
 
 def canonical_json(value: Any) -> str:
@@ -48,10 +50,10 @@ def run_id(spec: RunSpec, data_reference: Mapping[str, Any], backbone_reference:
     config = spec.config
     parts = {
         "method": config["method"],
-        "task": {key: value for key, value in config["task"].items() if key not in _TASK_PROVENANCE},
+        "task": _without(config["task"], _TASK_PROVENANCE),
         "data": {key: config["data"][key] for key in _DATA_KEYS},
-        "backbone": {key: config["backbone"][key] for key in _BACKBONE_KEYS},
-        "recipe": {key: value for key, value in config["recipe"].items() if key not in _RECIPE_PROVENANCE},
+        "backbone": _without(config["backbone"], _BACKBONE_PROVENANCE),
+        "recipe": _without(config["recipe"], (*_RECIPE_PROVENANCE, *_neutral(config["recipe"]))),
         "protocol": config["protocol"],
         "track": config["track"],
         "test": config["test"],
@@ -61,6 +63,15 @@ def run_id(spec: RunSpec, data_reference: Mapping[str, Any], backbone_reference:
         "backbone_reference": backbone_reference,
     }
     return digest(parts)[:12]
+
+
+def _without(section: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    dropped = set(keys)
+    return {key: value for key, value in section.items() if key not in dropped}
+
+
+def _neutral(recipe: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in _NEUTRAL.items() if recipe.get(key) == value]
 
 
 def cell_key(spec: RunSpec, subset: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The metrics of GLUE, as `evaluate.Metric` classes that need no script, no download and no network.
+"""The metrics of GLUE and of image classification, as an `evaluate.Metric` that needs no script and no network.
 
 Which task has which metric: Wang et al. 2019 (GLUE), table 1. The scores themselves are scikit-learn's and SciPy's.
 """
@@ -59,6 +59,7 @@ _SCORES: Mapping[str, Mapping[str, Callable[[np.ndarray, np.ndarray], float | No
     "mnli": _ACCURACY,
     "qqp": {"accuracy": _accuracy, "f1": _f1},
     "wnli": _ACCURACY,
+    "accuracy": _ACCURACY,  # of image classification
 }
 
 PRIMARY: Mapping[str, str] = {task: next(iter(scores)) for task, scores in _SCORES.items()}
@@ -66,15 +67,17 @@ PRIMARY: Mapping[str, str] = {task: next(iter(scores)) for task, scores in _SCOR
 WNLI, which they leave out, by accuracy."""
 
 
-class Glue(evaluate.Metric):
-    """The official metrics of one GLUE task: `Glue(config_name="mrpc").compute(predictions=..., references=...)`.
+class Labels(evaluate.Metric):
+    """The official metrics of one GLUE task, or `accuracy`.
+
+    `Labels(config_name="mrpc").compute(predictions=..., references=...)`.
 
     Predictions and references are class ids, or for `stsb` real numbers. Scores are fractions, not per cent. What is
     undefined is None, never NaN: Pearson and Spearman where a side is constant or not finite. Matthews and F1 are 0
     in their degenerate cases, as scikit-learn defines them.
 
     Raises:
-        ValueError: if `config_name` is no GLUE task.
+        ValueError: if `config_name` is neither a GLUE task nor `accuracy`.
     """
 
     def _info(self) -> evaluate.MetricInfo:
@@ -95,10 +98,10 @@ class Glue(evaluate.Metric):
 
 
 def compute(metric: str, predictions: ArrayLike | Sequence[Any], references: ArrayLike | Sequence[Any]) -> Scores:
-    """All scores of one GLUE task.
+    """All scores of predictions by labels.
 
     Args:
-        metric: the task's name in `PRIMARY`, such as "sst2".
+        metric: a name in `PRIMARY`: "sst2", "accuracy", ...
         predictions: class ids or values, shape (n,).
         references: class ids or values, shape (n,).
 
@@ -111,4 +114,4 @@ def compute(metric: str, predictions: ArrayLike | Sequence[Any], references: Arr
     predicted, expected = np.asarray(predictions), np.asarray(references)
     if predicted.shape != expected.shape or predicted.ndim != 1 or not len(predicted):
         raise ValueError(f"predictions {predicted.shape} and references {expected.shape}; accepted: both (n,), n > 0")
-    return Glue(config_name=metric, keep_in_memory=True).compute(predictions=predicted, references=expected)
+    return Labels(config_name=metric, keep_in_memory=True).compute(predictions=predicted, references=expected)

@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.errors import SpecError
-from experiments.spec import RULES, RunSpec
+from experiments.rules import rules
+from experiments.spec import RunSpec
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -77,8 +78,9 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     if isinstance(composed, str):
         return [composed]
     known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(composed, o.key_or_group)]
+    accepted = rules(OmegaConf.select(composed, "task.family"))
     errors = [
-        f"{key}: unknown key{_nearest(key, RULES)}; accepted: {_list(_siblings(composed, key))}"
+        f"{key}: unknown key{_nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
     ]
     if not sweep:

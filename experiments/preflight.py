@@ -35,7 +35,10 @@ def reachable(spec: RunSpec) -> None:
     """
     if spec["plan"]:
         return
-    needed = [hub.dataset(spec["task"])] if spec["data"]["source"] == "hub" else []
+    from experiments import sources
+
+    parts = sources.sections(spec["task"]) if spec["data"]["source"] == "hub" else []
+    needed = [hub.dataset(part) for part in parts if part["hub"]["path"]]
     needed += [hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else []
     errors = hub.check(needed, spec["hub_timeout"])
     if errors:
@@ -48,9 +51,11 @@ def prepare(spec: RunSpec) -> Prepared:
     Raises:
         SpecError: every fault found, one line each.
     """
-    from experiments import backbones, sources
+    from experiments import backbones, families, sources
 
+    spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
     errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
+    errors += families.family_of(spec).check()
     sizes: dict[str, int] = {}
     if not any(error.startswith("backbone.") for error in errors):
         try:
@@ -82,9 +87,9 @@ def measure(spec: RunSpec) -> dict[str, int]:
     Raises:
         ValueError: if the method does not fit the backbone, naming key and value.
     """
-    from experiments import backbones
+    from experiments import families
 
-    return model_sizes(adapted(spec, backbones.meta(spec["backbone"], spec["task"])))
+    return model_sizes(adapted(spec, families.family_of(spec).meta()))
 
 
 def adapted(spec: RunSpec, model: Any) -> Any:

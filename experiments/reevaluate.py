@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from experiments import backbones, evaluation, metrics, preflight, record, roundtrip, sources
+from experiments import backbones, families, preflight, record, sources
 from experiments.errors import SpecError
 from experiments.identity import file_digest
 from experiments.spec import RunSpec
@@ -43,20 +43,17 @@ def evaluate(folder: Path, overrides: Mapping[str, str | None]) -> tuple[dict[st
     _require_unchanged(folder, result, spec)
     if spec["threads"]:
         torch.set_num_threads(spec["threads"])
-    task, split = spec["task"], "test" if result["metrics"]["test"] else "selection"
-    splits = sources.load(task, spec["data"], spec["seeds"], spec["protocol"]["name"])
+    split = "test" if result["metrics"]["test"] else "selection"
+    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
     rows = splits.tests["test"] if split == "test" else splits.selection
-    tokenizer = backbones.tokenizer(spec["backbone"])
-    encoded = evaluation.encode(rows, task, tokenizer, spec["backbone"]["max_length"])
-    unadapted = [backbones.load(spec["backbone"], task, spec["seeds"]["head"] + copy) for copy in (0, 1)]
+    family = families.family_of(spec)
+    unadapted = [family.load(spec["seeds"]["head"] + copy) for copy in (0, 1)]
     try:
         adapted = preflight.adapted(spec, unadapted[0]).reload(unadapted[1], folder / "checkpoint")
     except ValueError as error:
         raise SpecError([" ".join(str(error).split())]) from error
-    size = spec["recipe"]["eval_batch_size"]
-    outputs = roundtrip.logits(adapted.model, encoded, tokenizer, size)
-    scores = metrics.compute(task["metric"], evaluation.predicted(outputs, task), rows[task["label"]])
-    return result["metrics"][split], dict(scores)
+    scores = family.predict(adapted.model, split, rows, family.examples(rows, split)).metrics
+    return result["metrics"][split], scores
 
 
 def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec) -> None:

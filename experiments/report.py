@@ -25,7 +25,7 @@ def run_report(result: Mapping[str, Any], folder: Path, remark: str = "") -> str
         lines.append(f"  trainable  {sizes['theta']:,} + head {sizes['head']:,} of {sizes['total']:,} parameters")
     if cost.get("train_seconds"):
         pretraining = cost.get("pretraining_seconds", 0)
-        once = f" (and {pretraining:.0f} s pretraining the encoder, once)" if pretraining > 1 else ""
+        once = f" (and {pretraining:.0f} s pretraining the backbone, once)" if pretraining > 1 else ""
         lines.append(f"  time       {cost['load_seconds']:.1f} s loading, {cost['train_seconds']:.1f} s training{once}")
     return "\n".join(
         [*lines, f"  recipe     {result['config']['recipe']['name']}", f"  record     {folder}/record.json"]
@@ -39,11 +39,13 @@ def _splits(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float | 
 
 def _scores(scores: Mapping[str, float | None], metrics: Mapping[str, Any]) -> str:
     ordered = sorted(scores, key=lambda name: name != metrics["primary"])
-    return ", ".join(f"{name} {_percent(scores[name])}" for name in ordered if name != "loss")
+    return ", ".join(f"{name} {_shown(name, scores[name])}" for name in ordered)
 
 
-def _percent(score: float | None) -> str:
-    return "undefined" if score is None else f"{100 * score:.2f}"
+def _shown(name: str, score: float | None) -> str:
+    if score is None:
+        return "undefined"
+    return f"{score:.4f}" if name == "loss" else f"{100 * score:.2f}"
 
 
 def plan_report(prepared: Prepared) -> str:

@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from torch.utils.data import Subset
 
 from baselines import Adapted
+from experiments.families import Family
+from experiments.families.family import Examples
 
 PROBE_ROWS = 128
 """Examples on which outputs are compared before and after."""
+
+BATCH_SIZE = 32
 
 NOT_APPLICABLE = "not applicable"
 
@@ -26,9 +28,8 @@ def round_trip(
     adapted: Adapted,
     fresh_backbone: Callable[[], nn.Module],
     folder: Path,
-    probe: datasets.Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    predicted: Callable[[np.ndarray], np.ndarray],
+    family: Family,
+    examples: Examples,
 ) -> dict[str, Any]:
     """Save to `folder`, reload into a fresh backbone, merge and unmerge; the model ends as it began.
 
@@ -36,24 +37,24 @@ def round_trip(
         adapted: the trained model.
         fresh_backbone: gives the pretrained backbone anew, with a head of other initial values.
         folder: where the checkpoint goes.
-        probe: tokenized examples; the first `PROBE_ROWS` are used.
-        tokenizer: pads them.
-        predicted: from logits (n, classes) to predictions (n,).
+        family: gives logits and what is predicted from them.
+        examples: the first `PROBE_ROWS` are used.
 
     Returns:
         `reload`, `merge` and `unmerge`, each with the largest absolute difference of a logit and the number of changed
         predictions; `unmerge` also with the number of changed weight entries. `NOT_APPLICABLE` where a method has
         nothing to merge.
     """
-    rows = probe.select(range(min(PROBE_ROWS, len(probe))))
-    before = logits(adapted.model, rows, tokenizer)
+    # A data set of `datasets` is not typed as sized.
+    probe: Examples = Subset(examples, range(min(PROBE_ROWS, len(examples))))  # type: ignore[arg-type]
+    before = family.outputs(adapted.model, probe, BATCH_SIZE)
 
     def compared(model: nn.Module) -> dict[str, Any]:
-        after = logits(model, rows, tokenizer)
+        after = family.outputs(model, probe, BATCH_SIZE)
         return {
             "max_abs_logit_difference": float(np.abs(after - before).max()),
-            "changed_predictions": int((predicted(after) != predicted(before)).sum()),
-            "examples": len(rows),
+            "changed_predictions": int((family.predicted(after) != family.predicted(before)).sum()),
+            "examples": len(before),
         }
 
     adapted.save(folder)
@@ -69,20 +70,6 @@ def round_trip(
         adapted.unmerge()
     result["unmerge"] = {**compared(adapted.model), "changed_weights": _changed(weights, adapted.model)}
     return result
-
-
-@torch.no_grad()
-def logits(
-    model: nn.Module, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32
-) -> np.ndarray:
-    """Logits (n, classes) in float32, in the order of the rows, with dropout off."""
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    batches = DataLoader(rows, batch_size=batch_size, collate_fn=DataCollatorWithPadding(tokenizer))
-    outputs = [model(**{k: v.to(device) for k, v in batch.items() if k != "labels"}).logits for batch in batches]
-    model.train(was_training)
-    return torch.cat(outputs).float().cpu().numpy()
 
 
 def _copy(model: nn.Module) -> Mapping[str, torch.Tensor]:

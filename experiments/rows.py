@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.errors import SpecError
+from experiments.errors import SpecError, shorten
 
 ID = "idx"
 """The column with the data set's own example ids; without it they are the numbers of the rows."""
@@ -19,7 +19,7 @@ Section = Mapping[str, Any]
 
 
 def checked(task: Section, table: pa.Table, where: str, split: str) -> datasets.Dataset:
-    """The table as a data set of the inputs (text), the label (ClassLabel, or float32) and `example_id`.
+    """The table as a data set of the inputs (text or images), the label (ClassLabel, float32 or text) and `example_id`.
 
     Args:
         task: the `task` section of a run's configuration.
@@ -30,19 +30,21 @@ def checked(task: Section, table: pa.Table, where: str, split: str) -> datasets.
     Raises:
         SpecError: one line for every kind of value that the task does not allow, with count and first example.
     """
-    classes = task["classes"]
     ids = table[ID] if ID in table.column_names else pa.chunked_array([np.arange(len(table))])
     errors = _class_name_errors(task, table)
     for name in task["inputs"]:
-        errors += _row_errors(f"null in column {name}", pc.is_null(table[name]).to_numpy(), ids, "a text in every row")
+        errors += _row_errors(f"null in column {name}", pc.is_null(table[name]).to_numpy(), ids, "a value in every row")
     if pc.count_distinct(ids).as_py() < len(ids) or ids.null_count:
         errors.append(f"column {ID} is not one id for each row; accepted: different ids, or no such column")
     label_errors, labels = _labels(task, table, ids)
     errors += label_errors
     if errors:
         raise SpecError([f"{where}: {error}" for error in errors])
-    features = {name: datasets.Value("string") for name in task["inputs"]}
-    features[task["label"]] = datasets.ClassLabel(names=list(classes)) if classes else datasets.Value("float32")
+    images = task.get("input_type") == "image"
+    features: dict[str, Any] = {
+        name: datasets.Image() if images else datasets.Value("string") for name in task["inputs"]
+    }
+    features[task["label"]] = _label_feature(task)
     features["example_id"] = datasets.Value("int64" if pa.types.is_integer(ids.type) else "string")
     schema = datasets.Features(features).arrow_schema
     columns = [*(table[name] for name in task["inputs"]), labels, ids]
@@ -51,18 +53,36 @@ def checked(task: Section, table: pa.Table, where: str, split: str) -> datasets.
     return datasets.Dataset(datasets.table.InMemoryTable(rows), split=datasets.NamedSplit(split))
 
 
+def names(classes: Sequence[str] | int) -> list[str]:
+    """The names of a task's classes; their numbers where the task says only how many there are."""
+    return [str(number) for number in range(classes)] if isinstance(classes, int) else list(classes)
+
+
+def _label_feature(task: Section) -> Any:
+    if task.get("label_type") == "text":
+        return datasets.Value("string")
+    return datasets.ClassLabel(names=names(task["classes"])) if task["classes"] else datasets.Value("float32")
+
+
 def _class_name_errors(task: Section, table: pa.Table) -> list[str]:
     """Label ids mean something else where the data set itself names its classes in another order."""
     feature = datasets.Features.from_arrow_schema(table.schema)[task["label"]]
-    if not isinstance(feature, datasets.ClassLabel) or task["classes"] in (None, feature.names):
+    classes = task["classes"]
+    if not isinstance(feature, datasets.ClassLabel) or classes in (None, feature.names, len(feature.names)):
         return []
-    return [f"its classes are {', '.join(feature.names)}; accepted: {', '.join(task['classes'])}, in this order"]
+    if isinstance(classes, int):
+        return [f"it has {len(feature.names)} classes; accepted: {classes}, as {task['name']} has"]
+    return [f"its classes are {', '.join(feature.names)}; accepted: {', '.join(classes)}, in this order"]
 
 
 def _labels(task: Section, table: pa.Table, ids: pa.ChunkedArray) -> tuple[list[str], pa.ChunkedArray]:
     """What is wrong with the labels, and the labels as class ids (int64) or values (float32)."""
-    classes, column = task["classes"], table[task["label"]]
-    accepted = f"integers 0 to {len(classes) - 1} ({', '.join(classes)})" if classes else "finite numbers"
+    column = table[task["label"]]
+    if task.get("label_type") == "text":
+        missing = pc.is_null(column).to_numpy()
+        return _row_errors(f"null in column {task['label']}", missing, ids, "a text in every row"), column
+    classes = names(task["classes"]) if task["classes"] else None
+    accepted = f"integers 0 to {len(classes) - 1} ({shorten(', '.join(classes))})" if classes else "finite numbers"
     try:
         values = column.cast(pa.float64(), safe=False).to_numpy()
     except pa.ArrowException:

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from experiments import preflight, record
-from experiments.errors import RunFailed, SpecError
+from experiments.errors import RunFailed, SpecError, shorten
 from experiments.identity import run_folder
 from experiments.preflight import Prepared
 from experiments.report import plan_report, run_report
@@ -129,8 +129,3 @@ def _reason(result: dict[str, Any]) -> str:
     error = result["error"] or {}
     message = " ".join(str(error.get("message", "")).split())
     return f"{result['outcome']} ({error.get('type', 'unknown')}: {shorten(message)})"
-
-
-def shorten(text: str, most: int = 300) -> str:
-    """The text, cut after `most` characters."""
-    return text if len(text) <= most else text[: most - 3] + "..."

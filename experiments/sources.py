@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from experiments import files, hub
+from experiments import files, hub, image_folders
 from experiments.errors import SpecError
 from experiments.identity import file_digest
 from experiments.rows import ID, checked
@@ -33,21 +33,41 @@ def reference(task: Section, data: Section) -> dict[str, Any]:
     Raises:
         SpecError: if a local folder lacks a split.
     """
+    parts = [_reference(section, data) for section in sections(task)]
+    return parts[0] if len(parts) == 1 else {**parts[0], "test_sets": parts[1:]}
+
+
+def _reference(task: Section, data: Section) -> dict[str, Any]:
     if data["source"] == "hub":
         return {key: task["hub"][key] for key in ("path", "name", "revision")}
     if data["source"] == "embedded":
         from experiments import embedded
 
-        return {"generator": embedded.GENERATOR_VERSION}
+        return {"generator": embedded.generator_version(task["name"])}
     return {
         "sha256": {split: [file_digest(path) for path in _local_files(task, data, split)] for split in _needed(task)}
     }
 
 
+def sections(task: Section) -> list[Section]:
+    """The sections that rows come from: the task's own, then those of its test sets, with their test splits alone."""
+    tests = [{**part, "splits": {"test": part["splits"]["test"]}} for part in task.get("test_sets", {}).values()]
+    return [task, *tests]
+
+
 def check(task: Section, data: Section) -> list[str]:
     """One line for each folder, split or column that a local source lacks; reads schemas, no rows."""
-    if data["source"] != "local":
-        return []
+    missing = [part["name"] for part in sections(task) if data["source"] == "hub" and not part["hub"]["path"]]
+    if missing:
+        return [f"data=hub: {name} is not on the hub; accepted: data=local data.path=FOLDER" for name in missing]
+    if data["source"] == "embedded":
+        from experiments import embedded
+
+        return [error for part in sections(task) for error in embedded.check(part["name"])]
+    return [error for part in sections(task) for error in _check_local(part, data)] if data["source"] == "local" else []
+
+
+def _check_local(task: Section, data: Section) -> list[str]:
     try:
         folder = _local_folder(task, data)
     except SpecError as error:
@@ -56,12 +76,30 @@ def check(task: Section, data: Section) -> list[str]:
     for split in _needed(task):
         try:
             paths = _local_files(task, data, split)
-            errors += _missing_columns(task, data, folder, split, files.columns(paths))
+            if image_folders.is_split(folder, split):
+                errors += [
+                    f"data.path={data['path']}: {e}" for e in image_folders.check(folder, split, task["classes"])
+                ]
+                continue
+            errors += _missing_columns(task, data, folder, split, files.columns(paths, task.get("aliases")))
         except SpecError as error:
             errors += error.errors
         except files.FileError as error:
             errors.append(f"data.path={data['path']}: {error}; accepted: {files.ACCEPTED}")
     return errors
+
+
+def classes(task: Section, data: Section) -> list[str] | int | None:
+    """The classes of a task; where the task leaves them to a folder of images, the names of its folders.
+
+    Raises:
+        SpecError: if there is no such folder.
+    """
+    if task["classes"] != image_folders.FROM_FOLDER:
+        return task["classes"]
+    if data["source"] != "local":
+        raise SpecError([f"data={data['source']}: {task['name']} is a folder of images; accepted: data=local"])
+    return image_folders.classes(_local_folder(task, data), task["splits"]["train"])
 
 
 def subset_name(task: Section, data: Section, seeds: Section) -> str:
@@ -72,12 +110,13 @@ def subset_name(task: Section, data: Section, seeds: Section) -> str:
     Nothing is downloaded for it: a total that is not known without is written `?`.
     """
     parts = []
-    for key, prefix, split, suffix in (
-        ("train_rows", "", task["splits"]["train"], ""),
-        ("test_rows", "test:", task["splits"]["test"], f"@seed{seeds['split']}"),
+    tested = sections(task)[-1]
+    for key, prefix, section, split, suffix in (
+        ("train_rows", "", task, task["splits"]["train"], ""),
+        ("test_rows", "test:", tested, tested["splits"]["test"], f"@seed{seeds['split']}"),
     ):
         rows = data[key]
-        total = None if rows is None else _total(task, data, split)
+        total = None if rows is None else _total(section, data, split)
         if rows is not None and rows != total:
             parts.append(f"{prefix}{rows}-of-{'?' if total is None else total}{suffix}")
     return "+".join(parts) or "full"
@@ -95,16 +134,23 @@ def load(task: Section, data: Section, seeds: Section, protocol: str) -> Splits:
     """
     seed = seeds["split"]
     train = _drawn(_rows(task, data, task["splits"]["train"]), "train_rows", data, seed)
-    official = _drawn(_rows(task, data, task["splits"]["test"]), "test_rows", data, seed)
-    further = {
-        name: _drawn(_rows(task, data, split), "test_rows", data, seed) for name, split in task["extra_test"].items()
+    tests = {
+        name: _drawn(_rows(section, data, split), "test_rows", data, seed)
+        for name, (section, split) in _tests(task).items()
     }
     name = subset_name(task, data, seeds)
     if protocol == "best_on_dev":
-        return Splits(train, official, further, name)
+        return Splits(train, tests.pop("test"), tests, name)
+    if "selection" in task["splits"]:
+        return Splits(train, _rows(task, data, task["splits"]["selection"]), tests, name)
+    trains, selects = _cut(task, train, seed)
+    return Splits(train.select(trains), train.select(selects), tests, name)
+
+
+def _cut(task: Section, train: datasets.Dataset, seed: int) -> tuple[list[int], list[int]]:
     labels = train[task["label"]][:] if task["classes"] else None
     try:
-        trains, selects = cut(len(train), labels, seed)
+        return cut(len(train), labels, seed, task.get("selection_fraction"))
     except ValueError as error:
         raise SpecError(
             [
@@ -112,11 +158,18 @@ def load(task: Section, data: Section, seeds: Section, protocol: str) -> Splits:
                 "accepted: more data.train_rows, or protocol=best_on_dev"
             ]
         ) from error
-    return Splits(train.select(trains), train.select(selects), {"test": official, **further}, name)
+
+
+def _tests(task: Section) -> dict[str, tuple[Section, str]]:
+    """The test splits by name, "test" first: of which section and which of its splits."""
+    if "test_sets" in task:
+        return {name: (section, section["splits"]["test"]) for name, section in task["test_sets"].items()}
+    further = {name: (task, split) for name, split in task["extra_test"].items()}
+    return {"test": (task, task["splits"]["test"]), **further}
 
 
 def _needed(task: Section) -> list[str]:
-    return list(dict.fromkeys([*task["splits"].values(), *task["extra_test"].values()]))
+    return list(dict.fromkeys([*task["splits"].values(), *task.get("extra_test", {}).values()]))
 
 
 def _drawn(rows: datasets.Dataset, key: str, data: Section, seed: int) -> datasets.Dataset:
@@ -152,13 +205,15 @@ def _local_folder(task: Section, data: Section) -> Path:
 
 def _holds(folder: Path, split: str) -> bool:
     try:
-        return bool(files.split_files(folder, split))
+        return bool(files.split_files(folder, split)) or image_folders.is_split(folder, split)
     except files.FileError:
         return True
 
 
 def _local_files(task: Section, data: Section, split: str) -> list[Path]:
     folder = _local_folder(task, data)
+    if image_folders.is_split(folder, split):
+        return image_folders.image_files(folder, split)
     try:
         paths = files.split_files(folder, split)
     except files.FileError as error:
@@ -184,10 +239,11 @@ def _total(task: Section, data: Section, split: str) -> int | None:
     if data["source"] == "embedded":
         from experiments import embedded
 
-        return len(embedded.sentence_task(_short(task), split))
+        return len(embedded.rows(task["name"], split))
     try:
         if data["source"] == "local":
-            return files.row_count(_local_files(task, data, split))
+            paths = _local_files(task, data, split)
+            return len(paths) if image_folders.is_split(_local_folder(task, data), split) else files.row_count(paths)
         folder = hub.cached_folder(hub.dataset(task))
         if folder is None:
             return task["hub"].get("rows", {}).get(split)
@@ -197,12 +253,8 @@ def _total(task: Section, data: Section, split: str) -> int | None:
         return None
 
 
-def _short(task: Section) -> str:
-    return str(task["name"]).rpartition("/")[2]
-
-
 def _rows(task: Section, data: Section, split: str) -> datasets.Dataset:
-    """A split as the task says: inputs (text), label (class id or float32) and `example_id`."""
+    """A split as the task says: inputs, label and `example_id`."""
     where = {"hub": f"task.hub.path={task['hub']['path']}", "embedded": "data=embedded"}.get(
         data["source"], f"data.path={data['path']}"
     )
@@ -210,17 +262,24 @@ def _rows(task: Section, data: Section, split: str) -> datasets.Dataset:
         table = _table(task, data, split)
     except files.FileError as error:
         raise SpecError([f"{where}: {error}; accepted: {files.ACCEPTED}"]) from error
+    if not len(table):
+        raise SpecError([f"{where}: split {split} has no rows; accepted: at least one"])
     return checked(task, table, f"{where}: split {split}", split)
 
 
 def _table(task: Section, data: Section, split: str) -> pa.Table:
     values = [task["label"], ID]
+    text = task["inputs"] if task.get("input_type") != "image" else []
+    values += [] if text else task["inputs"]
     if data["source"] == "embedded":
         from experiments import embedded
 
-        rows = embedded.sentence_task(_short(task), split)
+        rows = embedded.rows(task["name"], split)
         table = rows.with_format("arrow")[:].replace_schema_metadata(rows.features.arrow_schema.metadata)
-        return table.select([*task["inputs"], *values])
+        return table.select([*text, *values])
     if data["source"] == "local":
-        return files.table(_local_files(task, data, split), task["inputs"], values)
-    return files.table(files.split_files(hub.download(hub.dataset(task)), split), task["inputs"], values)
+        folder = _local_folder(task, data)
+        if image_folders.is_split(folder, split):
+            return image_folders.table(folder, split, task["classes"], task["inputs"][0], task["label"])
+        return files.table(_local_files(task, data, split), text, values, task.get("aliases"))
+    return files.table(files.split_files(hub.download(hub.dataset(task)), split), text, values, task.get("aliases"))

@@ -6,8 +6,7 @@ the backbone is checked in `experiments.preflight`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,98 +14,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.errors import SpecError
+from experiments.rules import rules
 
 Config = dict[str, Any]
+
+_EMBEDDED_BACKBONES = {"vision": "embedded-vit", "math": "embedded-causal"}
+# conf/profile/embedded.yaml chooses the suite's own backbone by the family that a task's name begins with.
+OmegaConf.register_new_resolver(
+    "embedded_backbone",
+    lambda task: _EMBEDDED_BACKBONES.get(str(task).partition("/")[0], "embedded-encoder"),
+    replace=True,
+)
 
 TRAINER_VERSION = 1
 """Raised by hand when a change of the training or evaluation code changes results; part of a run's identity."""
 
-
-def _integer(low: int, high: float = math.inf) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _number(low: float, high: float = math.inf) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-
-
-def _positive(value: Any) -> bool:
-    return _number(0)(value) and value > 0
-
-
-def _one_of(*choices: Any) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: value in choices), "one of " + ", ".join(map(str, choices))
-
-
-def _optional(rule: tuple[Callable[[Any], bool], str]) -> tuple[Callable[[Any], bool], str]:
-    check, accepted = rule
-    return (lambda value: value is None or check(value)), accepted + ", or null"
-
-
-def _names(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, str) and item for item in value)
-
-
-_SEED = (_integer(0, 2**32 - 1), "an integer from 0 to 4294967295")
-_COUNT = (_integer(1), "an integer of at least 1")
-_FLAG = ((lambda value: isinstance(value, bool)), "true or false")
-_TEXT = ((lambda value: isinstance(value, str) and bool(value)), "a text")
-_RATE = (_positive, "a number above 0")
-_NOT_NEGATIVE = (_number(0), "a number of at least 0")
-_SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
-
-# Every key of a run outside method.config and the free-form parts, with what it accepts.
-RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "seed": _SEED,
-    "d": _optional(_COUNT),
-    "plan": _FLAG,
-    "test": _FLAG,
-    "rerun": _FLAG,
-    "outputs": _TEXT,
-    "isolation": _one_of("process", "none"),
-    "local": _optional(_TEXT),
-    "threads": _optional(_COUNT),
-    "hub_timeout": _RATE,
-    "keep_checkpoint": _FLAG,
-    "track": _one_of("published", "equal_budget", "unsearched"),
-    **{f"seeds.{name}": _SEED for name in ("partition", "init", "head", "data", "split")},
-    "method.name": _TEXT,
-    "method.capacity": _optional(_TEXT),
-    "method.decay_vectors": _FLAG,
-    "method.result_version": _COUNT,
-    "task.name": _TEXT,
-    "task.family": _one_of("glue"),
-    "data.source": _one_of("hub", "local", "embedded"),
-    "data.path": _optional(_TEXT),
-    "data.train_rows": _optional(_COUNT),
-    "data.test_rows": _optional(_COUNT),
-    "backbone.name": _TEXT,
-    "backbone.source": _one_of("hub", "local", "embedded"),
-    "backbone.hub": _optional(_TEXT),
-    "backbone.revision": _TEXT,
-    "backbone.path": _optional(_TEXT),
-    "backbone.target_modules": ((lambda v: _names(v) or _TEXT[0](v)), "a list of module names or a pattern"),
-    "backbone.head": (_names, "a list of module names"),
-    "backbone.pooling": _one_of("model", "mean", "cls"),
-    "backbone.max_length": _COUNT,
-    "recipe.name": _TEXT,
-    "recipe.d": _optional(_COUNT),
-    "recipe.epochs": _RATE,
-    "recipe.batch_size": _COUNT,
-    "recipe.eval_batch_size": _COUNT,
-    "recipe.learning_rate": _RATE,
-    "recipe.head_learning_rate": _RATE,
-    "recipe.weight_decay": _NOT_NEGATIVE,
-    "recipe.warmup_ratio": (_number(0, 1), "a number from 0 to 1"),
-    "recipe.schedule": _one_of(*_SCHEDULES),
-    "recipe.max_grad_norm": _NOT_NEGATIVE,
-    "recipe.dropout": ((lambda v: _number(0)(v) and v < 1), "a number of at least 0 and below 1"),
-    "recipe.group_by_length": _FLAG,
-    "protocol.name": _one_of("heldout", "best_on_dev"),
-    "logger.wandb": _one_of("offline", "online", "disabled"),
-    "logger.project": _TEXT,
-    "logger.entity": _optional(_TEXT),
-}
 # Sections whose further keys are data of their own: checked by whoever uses them.
 FREE = ("method.config", "backbone.architecture", "recipe.sources")
 SECTIONS = ("seeds", "method", "task", "data", "backbone", "recipe", "protocol", "logger")
@@ -114,7 +36,7 @@ SECTIONS = ("seeds", "method", "task", "data", "backbone", "recipe", "protocol",
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run: its resolved configuration (a plain, nested dict; the keys of `RULES`) and the notices to print."""
+    """One run: its resolved configuration (a plain, nested dict; the keys of `rules`) and the notices to print."""
 
     config: Config
     notices: tuple[str, ...] = ()
@@ -158,26 +80,32 @@ def _select(config: Mapping[str, Any], key: str) -> Any:
 
 
 def _check(config: Config) -> list[str]:
-    errors = []
-    for key, (accepts, accepted) in RULES.items():
+    family, other = _select(config, "task.family"), _select(config, "backbone.family")
+    if family != other and all(isinstance(value, str) for value in (family, other)):
+        return [
+            f"backbone={_select(config, 'backbone.name')}: a backbone for the tasks of {other}, and "
+            f"task={_select(config, 'task.name')} is one of {family}; accepted: a backbone whose family is {family}"
+        ]
+    errors, known = [], rules(family)
+    for key, (accepts, accepted) in known.items():
         value = _select(config, key)
         if value is KeyError:
             errors.append(f"{key}: missing; accepted: {accepted}")
         elif not accepts(value):
             errors.append(f"{key}={_show(value)}: not accepted; accepted: {accepted}")
-    errors += [f"{key}: unknown key; accepted: {accepted}" for key, accepted in _unknown(config)]
+    errors += [f"{key}: unknown key; accepted: {accepted}" for key, accepted in _unknown(config, known)]
     errors += _missing_folders(config)
     return errors
 
 
-def _unknown(config: Config) -> list[tuple[str, str]]:
+def _unknown(config: Config, known: Mapping[str, Any]) -> list[tuple[str, str]]:
     unknown = []
     for name, value in config.items():
         if name in SECTIONS and name != "task":
-            accepted = [key.split(".")[1] for key in [*RULES, *FREE] if key.startswith(name + ".")]
+            accepted = [key.split(".")[1] for key in [*known, *FREE] if key.startswith(name + ".")]
             unknown += [(f"{name}.{key}", ", ".join(accepted)) for key in value if key not in accepted]
-        elif name not in SECTIONS and name not in RULES:
-            unknown.append((name, ", ".join([*SECTIONS, *(key for key in RULES if "." not in key)])))
+        elif name not in SECTIONS and name not in known:
+            unknown.append((name, ", ".join([*SECTIONS, *(key for key in known if "." not in key)])))
     return unknown
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 import numpy as np
@@ -41,9 +42,17 @@ def fingerprint(rows: datasets.Dataset) -> str:
     """sha256, in hex, of all values in order, with their column names and types; caches and files leave no trace."""
     digest = hashlib.sha256()
     for name in sorted(rows.column_names):
-        column = [name, str(rows.features[name]), rows[name][:]]
+        column = [name, str(rows.features[name]), _values(rows, name)]
         digest.update(json.dumps(column, ensure_ascii=False, allow_nan=False).encode())
     return digest.hexdigest()
+
+
+def _values(rows: datasets.Dataset, name: str) -> list[Any]:
+    """A column's values; of an image the hash of its file's bytes, wherever that file lies."""
+    if not isinstance(rows.features[name], datasets.Image):
+        return list(rows[name][:])
+    encoded = rows.select_columns([name]).cast_column(name, datasets.Image(decode=False))
+    return [hashlib.sha256(image["bytes"]).hexdigest() for image in encoded[name]]
 
 
 def draw(total: int, rows: int | None, seed: int) -> list[int]:
@@ -61,21 +70,23 @@ def selection_fraction(total: int) -> float:
     return min(max(0.15, 300 / total), 0.20)
 
 
-def cut(total: int, classes: Sequence[int] | None, seed: int) -> tuple[list[int], list[int]]:
+def cut(
+    total: int, classes: Sequence[int] | None, seed: int, fraction: float | None = None
+) -> tuple[list[int], list[int]]:
     """Cut training rows into those that train and those that select, both in their own order.
 
     Args:
         total: the number of rows, n.
         classes: the label of each row (n,), to stratify by; None for a regression.
         seed: of the draw.
+        fraction: the part that selects; None: `selection_fraction`.
 
     Returns:
-        indices that train, indices that select (n * `selection_fraction`, rounded up).
+        indices that train, indices that select (n * fraction, rounded up).
 
     Raises:
         ValueError: if there are too few rows, in all or of one class.
     """
-    train, selection = train_test_split(
-        np.arange(total), test_size=selection_fraction(total), random_state=seed, stratify=classes
-    )
+    part = fraction or selection_fraction(total)
+    train, selection = train_test_split(np.arange(total), test_size=part, random_state=seed, stratify=classes)
     return sorted(train.tolist()), sorted(selection.tolist())

@@ -15,9 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
 from transformers import (
-    DataCollatorWithPadding,
-    EvalPrediction,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     ProgressCallback,
     Trainer,
@@ -28,6 +25,8 @@ from transformers import (
 )
 
 from baselines import Adapted
+from experiments.families import Family
+from experiments.families.family import Examples
 from experiments.spec import RunSpec
 
 _POINTS_PER_EPOCH = 10
@@ -56,14 +55,30 @@ class History:
 class TwoRateTrainer(Trainer):
     """`Trainer` whose AdamW gives adapter and head their own learning rates and their own rule of weight decay."""
 
-    def __init__(self, *, parameter_groups: list[dict[str, Any]], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        parameter_groups: list[dict[str, Any]],
+        evaluate: Callable[[nn.Module], Metrics] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._parameter_groups = parameter_groups
+        self._scores = evaluate
 
     def create_optimizer(self, *_: Any) -> torch.optim.Optimizer:
         """AdamW with torch's default betas and epsilon, as the authors (PAPERS.md, "Optimiser & what counts")."""
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(self._parameter_groups)
         return self.optimizer
+
+    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float | None]:
+        """The scores of the selection split, by the family's own function where it has one."""
+        if self._scores is None:
+            return super().evaluate(*arguments, **options)
+        scores = {f"eval_{name}": value for name, value in self._scores(self.model).items()}
+        self.log(scores)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
+        return scores
 
     def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
         """Predict in the order of the rows: `Trainer` would group them by length wherever it groups training rows."""
@@ -90,25 +105,29 @@ def parameter_groups(adapted: Adapted, recipe: dict[str, Any], decay_vectors: bo
 def trainer(
     spec: RunSpec,
     adapted: Adapted,
-    tokenizer: PreTrainedTokenizerBase,
-    train: datasets.Dataset,
-    selection: datasets.Dataset,
-    compute_metrics: Callable[[EvalPrediction], Metrics],
+    family: Family,
+    train: Examples,
+    selection: Examples,
     folder: Path,
 ) -> TwoRateTrainer:
-    """The trainer of a run; it also predicts (`experiments.evaluation`)."""
-    recipe = spec["recipe"]
-    steps_per_epoch = math.ceil(len(train) / recipe["batch_size"])
+    """The trainer of a run."""
+    recipe, options = spec["recipe"], family.trainer_options()
+    batches = math.ceil(len(train) / recipe["batch_size"])  # type: ignore[arg-type]  # not typed as sized
+    steps_per_epoch = math.ceil(batches / recipe["accumulation"])
     total_steps = math.ceil(steps_per_epoch * recipe["epochs"])
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"),
         num_train_epochs=recipe["epochs"],
         per_device_train_batch_size=recipe["batch_size"],
         per_device_eval_batch_size=recipe["eval_batch_size"],
+        gradient_accumulation_steps=recipe["accumulation"],
         learning_rate=recipe["learning_rate"],
         lr_scheduler_type=recipe["schedule"],
         warmup_steps=int(recipe["warmup_ratio"] * total_steps),
         max_grad_norm=recipe["max_grad_norm"],
+        label_smoothing_factor=recipe["label_smoothing"],
+        bf16=recipe["precision"] == "bfloat16",
+        fp16=recipe["precision"] == "float16",
         train_sampling_strategy="group_by_length" if recipe["group_by_length"] else "random",
         eval_strategy="epoch",
         save_strategy="no",
@@ -117,18 +136,22 @@ def trainer(
         report_to=[],
         seed=spec["seeds"]["data"],
         data_seed=spec["seeds"]["data"],
-        include_num_input_tokens_seen="non_padding",
+        include_num_input_tokens_seen="non_padding" if options.counts_tokens else "no",
         label_names=["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),
+        **options.arguments,
     )
     run = TwoRateTrainer(
         model=adapted.model,
         args=arguments,
         train_dataset=train,
         eval_dataset=selection,
-        processing_class=tokenizer,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=compute_metrics,
+        processing_class=options.processing_class,
+        data_collator=options.collator,
+        compute_metrics=options.compute_metrics,
+        compute_loss_func=options.compute_loss_func,
+        evaluate=options.evaluate,
+        callbacks=list(options.callbacks),
         parameter_groups=parameter_groups(adapted, recipe, spec["method"]["decay_vectors"]),
     )
     run.remove_callback(PrinterCallback)
@@ -138,9 +161,10 @@ def trainer(
 
 
 def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
-    """Train, and leave the model at the epoch with the best primary metric on the selection split (ties: earliest).
+    """Train, and leave the model at the epoch with the best `primary` on the selection split (ties: earliest).
 
-    A loss that is not finite ends the training; the history then says `diverged`.
+    The loss is the one metric of which less is better. A training loss that is not finite ends the training; the
+    history then says `diverged`.
     """
     keeper = _BestEpoch(adapted, primary)
     run.add_callback(keeper)
@@ -217,15 +241,19 @@ class _BestEpoch(TrainerCallback):
         metrics: dict[str, Any],
         **_: Any,
     ) -> None:
-        """Keep the epoch's metrics, and its trainable values where the primary metric is the best so far."""
+        """Keep the epoch's metrics, and its trainable values where the primary metric is the best so far.
+
+        What is measured before the first step is kept as epoch 0, and is not to be chosen.
+        """
         selection = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
         epoch = round(state.epoch or 0)
+        score = selection.get(self._primary)
+        score = -score if score is not None and self._primary == "loss" else score
         timing = ("runtime", "samples_per_second", "steps_per_second")
         self.history.epochs.append(
             {"epoch": epoch, "selection": {name: value for name, value in selection.items() if name not in timing}}
         )
-        score = selection.get(self._primary)
-        if score is None or not math.isfinite(score) or (self._best is not None and score <= self._best):
+        if not epoch or score is None or not math.isfinite(score) or (self._best is not None and score <= self._best):
             return
         self._best = score
         self.history.best_epoch = epoch

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from experiments.metrics import PRIMARY, Glue, compute
+from experiments.metrics import PRIMARY, Labels, compute
 
 # 6 true positives, 1 false positive, 2 false negatives, 3 true negatives.
 REFERENCES = [1] * 8 + [0] * 4
@@ -76,7 +76,7 @@ def test_primary_metrics_are_the_papers():
 
 
 def test_it_is_an_evaluate_metric_and_takes_batches():
-    metric = Glue(config_name="sst2", experiment_id="batches", keep_in_memory=True)
+    metric = Labels(config_name="sst2", experiment_id="batches", keep_in_memory=True)
     assert isinstance(metric, evaluate.Metric)
     metric.add_batch(predictions=PREDICTIONS[:5], references=REFERENCES[:5])
     metric.add_batch(predictions=PREDICTIONS[5:], references=REFERENCES[5:])

@@ -6,7 +6,8 @@ from omegaconf import DictConfig
 
 from experiments.errors import SpecError
 from experiments.overrides import CONF, override_errors
-from experiments.spec import RULES, RunSpec
+from experiments.rules import RULES
+from experiments.spec import RunSpec
 
 
 def composed(*overrides: str) -> DictConfig:

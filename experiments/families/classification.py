@@ -1,0 +1,73 @@
+"""What classification (and regression) has in common, whatever is classified: logits in, classes and scores out."""
+
+from __future__ import annotations
+
+import gpart  # noqa: F401  repairs torchvision before transformers is imported
+
+from collections.abc import Callable
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction
+from transformers.utils.logging import tqdm
+
+from experiments import metrics
+from experiments.families.family import Examples, Family, Metrics, Predictions
+
+_PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Classification(Family):
+    """A family whose models give one row of logits per example."""
+
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """The class of each row of logits (n, classes), or the value itself for a regression (n, 1)."""
+        return outputs.argmax(-1) if self.task["classes"] else outputs.reshape(-1)
+
+    def scorer(self) -> Callable[[EvalPrediction], Metrics]:
+        """The metric function that `Trainer` calls on a whole split."""
+
+        def score(output: EvalPrediction) -> Metrics:
+            logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+            return metrics.compute(self.task["metric"], self.predicted(np.asarray(logits)), output.label_ids)
+
+        return score
+
+    @torch.no_grad()
+    def outputs(self, model: nn.Module, examples: Examples, batch_size: int) -> np.ndarray:
+        """Logits (n, classes) in float32, in the order of the examples, with dropout off."""
+        was_training = model.training
+        model.eval()
+        device = next(model.parameters()).device
+        low = _PRECISIONS.get(self.spec["recipe"].get("precision", "float32"))
+        batches: DataLoader[Any] = DataLoader(
+            examples, batch_size=batch_size, collate_fn=self.trainer_options().collator
+        )
+        parts = []
+        with torch.autocast(device.type, dtype=low, enabled=low is not None):
+            for batch in tqdm(batches, desc="predicting", unit="batch", leave=False):
+                inputs = {name: value.to(device) for name, value in batch.items() if name != "labels"}
+                parts.append(model(**inputs).logits.float().cpu())
+        model.train(was_training)
+        return torch.cat(parts).numpy()
+
+    def predict(self, model: nn.Module, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
+        """Predict and score one split; `logits` are kept beside the predicted classes."""
+        logits = self.outputs(model, examples, self.spec["recipe"]["eval_batch_size"])
+        prediction = self.predicted(logits)
+        labels = np.asarray(rows[self.task["label"]])
+        frame = pd.DataFrame(
+            {
+                "split": split,
+                "example_id": np.asarray(rows["example_id"]),
+                "label": labels,
+                "prediction": prediction,
+                "logits": [row.tolist() for row in logits],
+            }
+        )
+        return Predictions(split, frame, metrics.compute(self.task["metric"], prediction, labels))

@@ -1,0 +1,117 @@
+"""The interface between a run and the family of its task: model, examples, scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+from experiments.spec import RunSpec
+
+Metrics = dict[str, float | None]
+Examples = Dataset[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says to one split: one row per example (docs/RECORD.md, predictions.parquet), and the scores."""
+
+    split: str
+    frame: pd.DataFrame
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """What `transformers.Trainer` is given beside the recipe.
+
+    Attributes:
+        collator: from a list of examples to a batch of tensors.
+        processing_class: the tokenizer, where there is one.
+        compute_metrics: scores of a whole split; None where the loss alone is measured after each epoch.
+        arguments: further fields of `TrainingArguments`.
+        compute_loss_func: the loss in place of the model's own.
+        evaluate: scores of the selection split, in place of the `Trainer`'s own loop.
+        callbacks: further callbacks.
+        counts_tokens: whether the examples are sequences of tokens, whose number is worth keeping.
+    """
+
+    collator: Callable[[list[Any]], dict[str, Any]]
+    processing_class: PreTrainedTokenizerBase | None = None
+    compute_metrics: Callable[[EvalPrediction], Metrics] | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    compute_loss_func: Callable[..., Any] | None = None
+    evaluate: Callable[[nn.Module], Metrics] | None = None
+    callbacks: tuple[TrainerCallback, ...] = ()
+    counts_tokens: bool = True
+
+
+class Family(ABC):
+    """One family of tasks, for one run."""
+
+    #: Whether the loss on the selection split, not the primary metric, decides which epoch is kept.
+    selects_by_loss: bool = False
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.task: Mapping[str, Any] = spec["task"]
+        self.backbone: Mapping[str, Any] = spec["backbone"]
+
+    @abstractmethod
+    def meta(self) -> PreTrainedModel:
+        """The model on the meta device: all shapes and names, no memory and, where the YAML gives them, no download."""
+
+    @abstractmethod
+    def load(self, head_seed: int) -> PreTrainedModel:
+        """The pretrained backbone in float32 with a new head; the caller's random state is left as it was.
+
+        Args:
+            head_seed: the seed of the head's initial values.
+        """
+
+    @abstractmethod
+    def examples(self, rows: datasets.Dataset, split: str) -> Examples:
+        """What the model is given, one entry per row and in the order of the rows.
+
+        Args:
+            rows: with inputs, label and `example_id`.
+            split: "train" for rows to be trained on; any other name for rows to be scored.
+        """
+
+    @abstractmethod
+    def trainer_options(self) -> TrainerOptions:
+        """Collator, metrics and arguments of the `Trainer`."""
+
+    @abstractmethod
+    def outputs(self, model: nn.Module, examples: Examples, batch_size: int) -> np.ndarray:
+        """The model's logits in float32, one row per example, in their order and with dropout off."""
+
+    @abstractmethod
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """The prediction that follows from each row of `outputs`."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
+        """Predict and score one split."""
+
+    def check(self) -> list[str]:
+        """One line for each of the family's own settings that it does not accept; reads no rows and no weights."""
+        return []
+
+    def notes(self) -> dict[str, Any]:
+        """What was counted while examples were made (sequences that were cut, ...), for the record."""
+        return {}
+
+
+def save(predictions: list[Predictions], path: Path) -> None:
+    """Write the predictions of all splits into one parquet file."""
+    pd.concat([part.frame for part in predictions], ignore_index=True).to_parquet(path, index=False)

@@ -1,0 +1,249 @@
+"""Mathematical reasoning: a language model trained on worked solutions and scored by the answers it generates."""
+
+from __future__ import annotations
+
+import gpart  # noqa: F401  repairs torchvision before transformers is imported
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils.logging import tqdm
+
+from experiments import backbones
+from experiments.errors import SpecError
+from experiments.families.family import Examples, Family, Metrics, Predictions, TrainerOptions
+from experiments.families.math import answers, examples, generation, scoring
+from experiments.families.math.examples import IGNORED
+from experiments.families.math.prompts import Prompt
+from experiments.spec import RunSpec
+
+_CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
+"""GSM8K's notes for a calculator, such as <<3*4=12>>."""
+
+
+class Math(Family):
+    """A run on a task of mathematical reasoning.
+
+    The loss on the selection split decides which epoch is kept: generating after every epoch would cost more than
+    training. The test split is scored by generation.
+    """
+
+    selects_by_loss = True
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__(spec)
+        self.prompt = Prompt.from_section(self.task["prompt"])
+        self._selection: Examples | None = None
+        self._notes: dict[str, Any] = {}
+
+    def check(self) -> list[str]:
+        """See `Family.check`."""
+        errors = []
+        if self.spec["protocol"]["name"] != "heldout":
+            errors.append("protocol=best_on_dev: no epoch is chosen by generated answers; accepted: heldout")
+        if self.spec["recipe"]["group_by_length"] and self.task["packing"]:
+            errors.append("recipe.group_by_length=true: packed rows have one length; accepted: false, or no packing")
+        return errors
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The backbone's own tokenizer."""
+        source, options = backbones.location(self.backbone)
+        return AutoTokenizer.from_pretrained(source, **options)
+
+    def meta(self) -> PreTrainedModel:
+        """See `Family.meta`."""
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(backbones.config(self.backbone))
+
+    def load(self, head_seed: int) -> PreTrainedModel:
+        """The pretrained language model in float32; it has no new head, so `head_seed` changes nothing."""
+        source, options = backbones.location(self.backbone)
+        with torch.random.fork_rng(), backbones.quiet():
+            config = AutoConfig.from_pretrained(source, **options)
+            return AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, **options)
+
+    def examples(self, rows: datasets.Dataset, split: str) -> Examples:
+        """Token ids with labels, of prompt and solution.
+
+        Raises:
+            SpecError: if a solution has no answer, or nothing is left to learn within the context.
+        """
+        self._require_answers(rows, split)
+        pairs = [self.prompt.training(*pair) for pair in zip(*self._texts(rows), strict=True)]
+        encoded, report = examples.encode(
+            pairs, self.tokenizer, context=self._context, loss=self.task["loss"], keep=self.task["keep"]
+        )
+        self._notes[split] = report.as_record()
+        if not len(encoded):
+            raise SpecError(
+                [
+                    f"task={self.task['name']}: split {split}: no solution has a token within backbone.max_length="
+                    f"{self._context}; accepted: a longer context, or shorter examples"
+                ]
+            )
+        if report.longer_than_context:
+            print(
+                f"note: {split}: {report.longer_than_context} of {report.pairs} examples are longer than the context "
+                f"of {self._context} tokens (the longest: {report.longest}) and keep their {self.task['keep']} tokens"
+            )
+        if split == "train" and self.task["packing"]:
+            encoded = examples.pack(encoded, self._context)
+        if split == "selection":
+            self._selection = encoded
+        return encoded
+
+    def trainer_options(self) -> TrainerOptions:
+        """See `Family.trainer_options`; what is measured before the first step is kept as epoch 0."""
+        pad = examples.padding_id(self.tokenizer)
+        collator = examples.PackedCollator(pad) if self.task["packing"] else examples.PaddingCollator(pad)
+        selection = self._selection
+        return TrainerOptions(
+            collator,
+            self.tokenizer,
+            arguments={"eval_on_start": True, "remove_unused_columns": False},
+            evaluate=None if selection is None else lambda model: {"loss": self._loss(model, selection)},
+            counts_tokens=not self.task["packing"],
+        )
+
+    def outputs(self, model: nn.Module, examples: Examples, batch_size: int) -> np.ndarray:
+        """Logits (n, vocabulary) of the last token of each example, on which all of its tokens have a say."""
+        parts = []
+        for logits, labels in self._forward(model, examples, batch_size):
+            last = (labels != IGNORED).long().cumsum(1).argmax(1)
+            parts.append(logits[torch.arange(len(last)), last].float().cpu())
+        return torch.cat(parts).numpy()
+
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """The likeliest token of each row of logits."""
+        return outputs.argmax(-1)
+
+    def predict(self, model: nn.Module, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
+        """The loss on the selection split; on a test split the generations, the answers in them and their scores."""
+        if split == "selection":
+            return Predictions(split, pd.DataFrame(), {"loss": self._loss(model, examples)})
+        questions, solutions = self._texts(rows)
+        section = self._section(split)
+        golds = [answers.gold_answer(solution, section["kind"]) for solution in solutions]
+        written = generation.generate(
+            model,
+            self.tokenizer,
+            [self.prompt.evaluation(question) for question in questions],
+            max_new_tokens=section["max_new_tokens"],
+            stop=self.prompt.stop,
+            batch_size=self.spec["recipe"]["eval_batch_size"],
+            context=self._context,
+        )
+        scores = scoring.score([part.raw for part in written], golds, section["kind"], self.prompt)
+        self._notes[f"{split}_generation"] = {
+            "ended": generation.count_ends(written),
+            "tokens": sum(part.tokens for part in written),
+        }
+        frame = pd.DataFrame(
+            {
+                "split": split,
+                "example_id": rows["example_id"][:],
+                "gold": golds,
+                "generation": [part.raw for part in written],
+                "ended": [part.ended for part in written],
+                "strict_answer": scores.strict_answers,
+                "lenient_answer": scores.lenient_answers,
+                # Right (1) or wrong (0) by the primary metric, against a label of 1: what paired statistics need.
+                "prediction": [int(right) for right in getattr(scores, self.task["primary_metric"])],
+                "label": 1,
+            }
+        )
+        loss = {"loss": self._loss(model, examples)}
+        return Predictions(split, frame, {**scores.metrics, **loss})
+
+    def notes(self) -> dict[str, Any]:
+        """Examples that were cut or left out, and how generations ended, by split."""
+        return {"sequences": self._notes}
+
+    @property
+    def _context(self) -> int:
+        return int(self.backbone["max_length"])
+
+    def _section(self, split: str) -> Any:
+        """The section of a test split: the task's own, or that of one of its test sets."""
+        return self.task.get("test_sets", {}).get(split, self.task)
+
+    def _texts(self, rows: datasets.Dataset) -> tuple[list[str], list[str]]:
+        """Questions and solutions; test sets of other tasks name their columns as these do."""
+        question, solution = (name for name in rows.column_names if name != "example_id")
+        solutions = list(rows[solution][:])
+        if self.task["calculator_marks"] == "drop":
+            solutions = [_CALCULATOR_MARK.sub("", text) for text in solutions]
+        return list(rows[question][:]), solutions
+
+    def _require_answers(self, rows: datasets.Dataset, split: str) -> None:
+        """Refuse a split to be scored of which a solution has no answer; count them in one to be learnt from."""
+        section = self._section(split)
+        wrong = [
+            example_id
+            for example_id, solution in zip(rows["example_id"], self._texts(rows)[1], strict=True)
+            if not _has_answer(solution, section["kind"])
+        ]
+        self._notes[f"{split}_without_answer"] = len(wrong)
+        if wrong and split not in ("train", "selection"):
+            raise SpecError(
+                [
+                    f"task={section['name']}: split {split}: {len(wrong)} solutions without an answer, the first at "
+                    f"example id {wrong[0]}; accepted: solutions that state a {section['kind']}"
+                ]
+            )
+
+    def _forward(self, model: nn.Module, rows: Examples, batch_size: int) -> Any:
+        """Logits (batch, length - 1, vocabulary) and the labels that they predict, batch by batch, dropout off."""
+        collator = examples.PaddingCollator(examples.padding_id(self.tokenizer))
+        loader: DataLoader[Any] = DataLoader(rows, batch_size=batch_size, collate_fn=collator)
+        device, was_training = next(model.parameters()).device, model.training
+        model.eval()
+        with torch.no_grad():
+            for batch in tqdm(loader, desc="reading", unit="batch", leave=False):
+                inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+                yield model(**inputs, use_cache=False).logits[:, :-1], batch["labels"][:, 1:].to(device)
+        model.train(was_training)
+
+    def _loss(self, model: nn.Module, rows: Examples) -> float:
+        """Mean cross-entropy in nats per learnt token, over all tokens of all examples alike."""
+        total, count = 0.0, 0
+        for logits, labels in self._forward(model, rows, self.spec["recipe"]["eval_batch_size"]):
+            total += float(_summed(logits, labels))
+            count += int((labels != IGNORED).sum())
+        return total / count
+
+
+def _has_answer(solution: str, kind: answers.Kind) -> bool:
+    try:
+        answers.gold_answer(solution, kind)
+    except ValueError:
+        return False
+    return True
+
+
+def _summed(logits: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+def rescored(generations: Sequence[str], golds: Sequence[str], task: Any, split: str) -> Metrics:
+    """The scores of stored generations, from nothing else than these: `python -m experiments rescore RUN`."""
+    section = task.get("test_sets", {}).get(split, task)
+    return dict(scoring.score(generations, golds, section["kind"], Prompt.from_section(task["prompt"])).metrics)

@@ -1,0 +1,109 @@
+"""Image classification: real images, a vision transformer with a new head."""
+
+from __future__ import annotations
+
+import gpart  # noqa: F401  repairs torchvision before transformers is imported
+
+import io
+from typing import Any
+
+import datasets
+from PIL import Image
+from transformers import PreTrainedModel, default_data_collator
+
+from experiments.errors import SpecError
+from experiments.families.classification import Classification
+from experiments.families.family import Examples, TrainerOptions
+from experiments.families.vision import backbones, transforms
+from experiments.rows import names
+from experiments.spec import RunSpec
+
+
+class Vision(Classification):
+    """A run on a task of image classification."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__(spec)
+        self._training: transforms.ImageExamples | None = None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(names(self.task["classes"]))
+
+    def check(self) -> list[str]:
+        """Every option of augmentation, mixing and evaluation that timm does not have."""
+        groups = {
+            "augmentation": transforms.TRAINING_OPTIONS,
+            "mixing": transforms.MIXING_OPTIONS,
+            "evaluation": transforms.EVALUATION_OPTIONS,
+        }
+        return [
+            f"task.{group}.{name}: unknown option; accepted: {', '.join(sorted(accepted))}"
+            for group, accepted in groups.items()
+            for name in self.task[group]
+            if name not in accepted
+        ]
+
+    def meta(self) -> PreTrainedModel:
+        """See `Family.meta`."""
+        return backbones.meta(self.backbone, self.classes)
+
+    def load(self, head_seed: int) -> PreTrainedModel:
+        """See `Family.load`."""
+        return backbones.load(self.backbone, self.classes, head_seed)
+
+    def examples(self, rows: datasets.Dataset, split: str) -> Examples:
+        """Images as tensors, decoded and transformed when they are asked for.
+
+        Raises:
+            SpecError: if a row's image is none, with their number and the first one's id.
+        """
+        column = self.task["inputs"][0]
+        _require_images(rows, column, f"task={self.task['name']}: split {split}")
+        size, statistics = backbones.image_size(self.backbone), backbones.image_statistics(self.backbone)
+        shared: dict[str, Any] = {"image": column, "label": self.task["label"], "example_id": "example_id"}
+        if split != "train":
+            transform = transforms.evaluation_transform(size, statistics, self.task["evaluation"])
+            return transforms.ImageExamples(rows, transform, **shared)
+        transform = transforms.training_transform(size, statistics, self.task["augmentation"])
+        mix = transforms.mixing(self.classes, self.task["mixing"])
+        self._training = transforms.ImageExamples(rows, transform, seed=self.spec["seeds"]["data"], mix=mix, **shared)
+        return self._training
+
+    def trainer_options(self) -> TrainerOptions:
+        """See `Family.trainer_options`."""
+        mixes = transforms.mixing(self.classes, self.task["mixing"]) is not None
+        return TrainerOptions(
+            default_data_collator,
+            compute_metrics=self.scorer(),
+            arguments={"remove_unused_columns": False},
+            compute_loss_func=transforms.soft_target_loss if mixes else None,
+            callbacks=(transforms.SetEpoch(self._training),) if self._training else (),
+            counts_tokens=False,
+        )
+
+
+def _require_images(rows: datasets.Dataset, column: str, where: str) -> None:
+    """Refuse rows whose bytes are no image; a file's header and checksums are looked at, its pixels are not."""
+    encoded = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    broken = [index for index, row in enumerate(encoded) if not _is_image(row[column]["bytes"])]
+    if broken:
+        first = rows.select_columns(["example_id"])[broken[0]]["example_id"]
+        raise SpecError(
+            [
+                f"{where}: {len(broken)} rows whose column {column} holds no image, the first at example id {first}; "
+                "accepted: the bytes of an image file in every row"
+            ]
+        )
+
+
+def _is_image(content: bytes | None) -> bool:
+    if not content:
+        return False
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises on bytes that are not what they say
+        return False
+    return True
