@@ -253,6 +253,16 @@ def test_mixing_is_reproducible_and_gives_probabilities(rows, options):
         assert torch.equal(torch.cat([batch["labels"] for batch in again]), labels)
 
 
+def test_every_batch_of_every_epoch_is_mixed_anew(rows):
+    of = examples(rows, {}, mix=mixing(3, {"mixup_alpha": 1.0}))
+    shares = set()
+    for epoch in range(2):
+        of.set_epoch(epoch)
+        # The first and the last row of each batch of six are of classes 0 and 2.
+        shares |= {round(float(batch["labels"][0, 0]), 6) for batch in DataLoader(of, batch_size=6)}
+    assert len(shares) == 4
+
+
 def test_mixup_mixes_images_as_it_mixes_labels(rows):
     (batch,) = mixed(rows, batch=COUNT, mixup_alpha=1.0)
     plain = pixels(examples(rows, {}, seed=1))
