@@ -1,10 +1,11 @@
-"""`python -m experiments status|evaluate|mirror|search`: what surrounds the runs themselves (`run.py`)."""
+"""`python -m experiments status|evaluate|rescore|mirror|search`: what surrounds the runs themselves (`run.py`)."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from experiments.errors import SpecError
 
@@ -22,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("run", type=Path, help="the folder of a run, with its record.json")
     evaluate.add_argument("--data", help="the folder of the data, where it has moved")
     evaluate.add_argument("--backbone", help="the folder of the backbone, where it has moved")
+    rescore = commands.add_parser("rescore", help="score the stored generations of a run on math again")
+    rescore.add_argument("run", type=Path, help="the folder of a run, with its record.json")
     search = commands.add_parser("search", help="equal trials per method, chosen on the selection split alone")
     search.add_argument("name", help="a file of conf/search")
     search.add_argument("--methods", help="comma-separated; default: all that the search lists")
@@ -33,6 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.command == "evaluate":
             return _evaluate(chosen.run, {"data": chosen.data, "backbone": chosen.backbone})
+        if chosen.command == "rescore":
+            from experiments.reevaluate import rescore as again
+
+            return _compared(*again(chosen.run))
         if chosen.command == "search":
             return _search(chosen, words[end + 1 :])
         return _status(chosen.outputs) if chosen.command == "status" else _mirror(chosen.outputs, chosen.wandb)
@@ -53,7 +60,10 @@ def _status(outputs: Path) -> int:
 def _evaluate(folder: Path, overrides: dict[str, str | None]) -> int:
     from experiments.reevaluate import evaluate
 
-    recorded, now = evaluate(folder, overrides)
+    return _compared(*evaluate(folder, overrides))
+
+
+def _compared(recorded: dict[str, Any], now: dict[str, Any]) -> int:
     for name, value in now.items():
         print(f"{name}: recorded {recorded[name]}, now {value}")
     return 0 if all(recorded[name] == value for name, value in now.items()) else 1

@@ -18,9 +18,6 @@ from experiments.identity import file_digest
 
 Backbone = Mapping[str, Any]
 
-# What a folder holds beside config.json and weights, by family: what turns inputs into tensors.
-_PROCESSORS = {"glue": ("tokenizer", "tokenizer*"), "math": ("tokenizer", "tokenizer*")}
-
 
 def reference(backbone: Backbone) -> dict[str, Any]:
     """What the weights are, for a run's identity.
@@ -39,16 +36,19 @@ def check(backbone: Backbone) -> list[str]:
     """One line for everything about a local folder that would make loading fail; reads no weights."""
     if backbone["source"] != "local":
         return []
-    folder, processor = Path(backbone["path"]), _PROCESSORS.get(backbone.get("family", "glue"))
-    files = ["config.json", *([f"{processor[0]} files"] if processor else [])]
-    accepted = f"accepted: a folder with {', '.join(files)} and *.safetensors weights"
+    if backbone.get("family") == "vision":
+        from experiments.families.vision import backbones as vision
+
+        return vision.check(backbone)
+    folder = Path(backbone["path"])
+    accepted = "accepted: a folder with config.json, tokenizer files and *.safetensors weights"
     if not folder.is_dir():
         return [f"backbone.path={folder}: no such folder; {accepted}"]
     errors = []
     if not (folder / "config.json").is_file():
         errors.append(f"backbone.path={folder}: no config.json in it; {accepted}")
-    if processor and not list(folder.glob(processor[1])):
-        errors.append(f"backbone.path={folder}: no {processor[0]} files in it; {accepted}")
+    if not list(folder.glob("tokenizer*")):
+        errors.append(f"backbone.path={folder}: no tokenizer files in it; {accepted}")
     weights = _weight_files(folder)
     if not weights:
         errors.append(f"backbone.path={folder}: no weights in it; {accepted}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from experiments.hub import holds_split
+from experiments import hub
 
 FORMATS = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
 ACCEPTED = "SPLIT.parquet, SPLIT-*.parquet, or SPLIT.jsonl, .json, .csv, .tsv (also .gz)"
@@ -34,11 +34,39 @@ def split_files(folder: Path, split: str) -> list[Path]:
         FileError: if the split is there in more than one format.
     """
     found = [path for path in sorted(folder.glob(f"*{split}*")) if path.is_file() and _suffix(path) in FORMATS]
-    files = [path for path in found if holds_split(path, split) or _is_shard(path, split)]
+    files = [path for path in found if hub.holds_split(path, split) or _is_shard(path, split)]
     if len({"".join(path.suffixes) for path in files}) > 1 or (len(files) > 1 and _suffix(files[0]) in _TEXT_FORMATS):
         names = ", ".join(path.name for path in files)
         raise FileError(f"split {split} of {folder} is there more than once ({names})")
     return files
+
+
+def cached_hub_files(task: Mapping[str, Any], split: str) -> list[Path] | None:
+    """The files of a split of the hub's in the local cache, or None where it does not hold them all."""
+    return _hub_files(task, split, hub.cached_folder)
+
+
+def hub_files(task: Mapping[str, Any], split: str) -> list[Path]:
+    """The files of a split of the hub's, fetched first where the cache does not hold them.
+
+    Raises:
+        SpecError: if the hub does not hand them over, saying why and the ways on.
+    """
+    found = _hub_files(task, split, hub.download)
+    assert found is not None
+    return found
+
+
+def _hub_files(
+    task: Mapping[str, Any], split: str, locate: Callable[[hub.Requirement], Path | None]
+) -> list[Path] | None:
+    found: list[Path] = []
+    for requirement in hub.dataset(task):
+        folder, named = locate(requirement), requirement.files
+        if folder is None:
+            return None
+        found += [folder / named[requirement.splits.index(split)]] if named else split_files(folder, split)
+    return found
 
 
 def columns(files: Iterable[Path], aliases: Mapping[str, str] | None = None) -> list[str]:

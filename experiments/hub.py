@@ -42,6 +42,8 @@ class Requirement:
         revision: branch, tag or commit.
         name: the data set's configuration, which is the folder of its files in the repository; None: the root.
         splits: the data splits needed; empty: any one.
+        files: the file of each split, in their order, where the repository does not name its files by splits.
+        processor: what a model's folder must hold besides configuration and weights: "tokenizer" or "image".
     """
 
     kind: Literal["model", "dataset"]
@@ -49,17 +51,26 @@ class Requirement:
     revision: str = constants.DEFAULT_REVISION
     name: str | None = None
     splits: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    processor: Literal["tokenizer", "image"] = "tokenizer"
 
 
-def dataset(task: Mapping[str, Any]) -> Requirement:
-    """The data set of a run's `task` section, with the splits that a run reads."""
-    source, splits = task["hub"], (*task["splits"].values(), *task.get("extra_test", {}).values())
-    return Requirement("dataset", source["path"], source["revision"], source["name"], splits)
+def dataset(task: Mapping[str, Any]) -> list[Requirement]:
+    """The data set of a run's `task` section, with the splits that a run reads.
+
+    More than one where the hub has the rows in several configurations, which then all belong to the task.
+    """
+    source = task["hub"]
+    splits = tuple(dict.fromkeys([*task["splits"].values(), *task.get("extra_test", {}).values()]))
+    files = tuple(source["files"][split] for split in splits) if "files" in source else ()
+    names = source["name"] if isinstance(source["name"], list) else [source["name"]]
+    return [Requirement("dataset", source["path"], source["revision"], name, splits, files) for name in names]
 
 
 def model(backbone: Mapping[str, Any]) -> Requirement:
     """The weights of a run's `backbone` section."""
-    return Requirement("model", backbone["hub"], backbone["revision"])
+    processor: Literal["tokenizer", "image"] = "image" if backbone.get("family") == "vision" else "tokenizer"
+    return Requirement("model", backbone["hub"], backbone["revision"], processor=processor)
 
 
 def check(requirements: Iterable[Requirement], timeout: float = DEFAULT_TIMEOUT) -> list[str]:
@@ -105,6 +116,7 @@ def download(requirement: Requirement) -> Path:
 
     prefix = f"{requirement.name}/" if requirement.name else ""
     patterns = [f"{prefix}{split}{separator}*" for split in requirement.splits for separator in "-."]
+    patterns = [prefix + file for file in requirement.files] or patterns
     try:
         snapshot = snapshot_download(
             requirement.repo,
@@ -117,7 +129,10 @@ def download(requirement: Requirement) -> Path:
     folder = Path(snapshot, requirement.name or "")
     if not _has_splits(folder, requirement):
         splits = ", ".join(prefix + split for split in requirement.splits)
-        raise SpecError([_refusal([requirement], f"it has no whole set of Parquet files of the splits {splits}")])
+        wanted = (
+            f"files {', '.join(requirement.files)}" if requirement.files else f"Parquet files of the splits {splits}"
+        )
+        raise SpecError([_refusal([requirement], f"it has no whole set of {wanted}")])
     return folder
 
 
@@ -161,11 +176,14 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _has_model(folder: Path, _: Requirement) -> bool:
+def _has_model(folder: Path, requirement: Requirement) -> bool:
     """Configuration, tokenizer and all shards of the weights; links that lead nowhere do not count."""
-    if not (folder / "config.json").is_file() or not any(path.is_file() for path in _tokenizer_files(folder)):
+    images = requirement.processor == "image"
+    if not (folder / "config.json").is_file():
         return False
-    for weights in ("model.safetensors", "pytorch_model.bin"):
+    if not images and not any(path.is_file() for path in _tokenizer_files(folder)):
+        return False
+    for weights in ("model.safetensors",) if images else ("model.safetensors", "pytorch_model.bin"):
         if (folder / weights).is_file():
             return True
         index = folder / f"{weights}.index.json"
@@ -180,6 +198,8 @@ def _tokenizer_files(folder: Path) -> list[Path]:
 
 
 def _has_splits(folder: Path, requirement: Requirement) -> bool:
+    if requirement.files:
+        return all((folder / file).is_file() for file in requirement.files)
     files = [path for path in folder.glob("*") if path.is_file() and path.suffix in (".parquet", ".arrow")]
     splits = requirement.splits or ("",)
     return all(_whole([path.name for path in files if holds_split(path, split)]) for split in splits)

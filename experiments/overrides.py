@@ -16,10 +16,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from experiments.errors import SpecError
 from experiments.rules import rules
 from experiments.spec import RunSpec
+
+_FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")
+"""Hydra's flags that are followed by a word of their own."""
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -36,8 +40,10 @@ def options(group: str) -> list[str]:
 
 def override_errors(arguments: Iterable[str]) -> list[str]:
     """Every wrong override among the command line's arguments, one line each; flags (`-m`, `--cfg`) are Hydra's."""
-    words = [word for word in arguments if not word.startswith("-")]
-    sweep = any(word in ("-m", "--multirun") for word in arguments)
+    given = list(arguments)
+    options_values = {place + 1 for place, word in enumerate(given) if word in _FLAGS_WITH_VALUE}
+    words = [word for place, word in enumerate(given) if not word.startswith("-") and place not in options_values]
+    sweep = any(word in ("-m", "--multirun") for word in given)
     errors, good = [], []
     for word in words:
         try:
@@ -99,7 +105,7 @@ def _composed(lines: list[str]) -> DictConfig | str:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return compose("config", lines)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         return " ".join(str(error).split())
 
 

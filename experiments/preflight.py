@@ -38,7 +38,7 @@ def reachable(spec: RunSpec) -> None:
     from experiments import sources
 
     parts = sources.sections(spec["task"]) if spec["data"]["source"] == "hub" else []
-    needed = [hub.dataset(part) for part in parts if part["hub"]["path"]]
+    needed = [requirement for part in parts if part["hub"]["path"] for requirement in hub.dataset(part)]
     needed += [hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else []
     errors = hub.check(needed, spec["hub_timeout"])
     if errors:

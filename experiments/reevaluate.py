@@ -1,4 +1,4 @@
-"""`python -m experiments evaluate RUN`: the checkpoint of a recorded run, loaded anew and scored again.
+"""`python -m experiments evaluate|rescore RUN`: a recorded run scored again, from its checkpoint or its generations.
 
 Proves that what lies on disk is what was scored: predictions are made in a new process from the backbone, the
 checkpoint and the data, and compared with the record's.
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from experiments import backbones, families, preflight, record, sources
@@ -54,6 +55,38 @@ def evaluate(folder: Path, overrides: Mapping[str, str | None]) -> tuple[dict[st
         raise SpecError([" ".join(str(error).split())]) from error
     scores = family.predict(adapted.model, split, rows, family.examples(rows, split)).metrics
     return result["metrics"][split], scores
+
+
+def rescore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Score the stored generations of a run on mathematical reasoning again; needs neither model nor data.
+
+    Args:
+        folder: of a run that ended `ok`.
+
+    Returns:
+        the record's scores that follow from generations, and those of now, by split and name.
+
+    Raises:
+        SpecError: if there is no such run.
+    """
+    result = record.read(folder)
+    if result is None or result["outcome"] != "ok" or result["config"]["task"]["family"] != "math":
+        raise SpecError(
+            [f"RUN={folder}: no record of a run on math/* that ended ok; accepted: a folder with such a record.json"]
+        )
+    from experiments.families.math.family import rescored
+
+    tests = {"test": result["metrics"]["test"], **result["metrics"].get("further_tests", {})}
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    then: dict[str, Any] = {}
+    now: dict[str, Any] = {}
+    for split, recorded in tests.items():
+        part = frame[frame["split"] == split]
+        scores = rescored(list(part["generation"]), list(part["gold"]), result["config"]["task"], split)
+        prefix = "" if split == "test" else f"{split} "
+        now |= {f"{prefix}{name}": value for name, value in scores.items()}
+        then |= {f"{prefix}{name}": recorded[name] for name in scores}
+    return then, now
 
 
 def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec) -> None:

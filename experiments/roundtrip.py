@@ -13,8 +13,7 @@ from torch import nn
 from torch.utils.data import Subset
 
 from baselines import Adapted
-from experiments.families import Family
-from experiments.families.family import Examples
+from experiments.families.family import Examples, Family
 
 PROBE_ROWS = 128
 """Examples on which outputs are compared before and after."""

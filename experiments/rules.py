@@ -116,7 +116,7 @@ FAMILY_RULES: Mapping[str, Mapping[str, Rule]] = {
     },
     "math": {
         "backbone.max_length": _COUNT,
-        "task.prompt": _SETTINGS,
+        "task.prompt": _TEXT,
         "task.loss": _one_of("response", "text"),
         "task.packing": _FLAG,
         "task.keep": _one_of("first", "last"),

@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from experiments import files, hub, image_folders
+from experiments import files, image_folders
 from experiments.errors import SpecError
 from experiments.identity import file_digest
 from experiments.rows import ID, checked
@@ -242,12 +242,10 @@ def _total(task: Section, data: Section, split: str) -> int | None:
         return len(embedded.rows(task["name"], split))
     try:
         if data["source"] == "local":
-            paths = _local_files(task, data, split)
-            return len(paths) if image_folders.is_split(_local_folder(task, data), split) else files.row_count(paths)
-        folder = hub.cached_folder(hub.dataset(task))
-        if folder is None:
-            return task["hub"].get("rows", {}).get(split)
-        return files.row_count(files.split_files(folder, split))
+            local = _local_files(task, data, split)
+            return len(local) if image_folders.is_split(_local_folder(task, data), split) else files.row_count(local)
+        paths = files.cached_hub_files(task, split)
+        return task["hub"].get("rows", {}).get(split) if paths is None else files.row_count(paths)
     except (SpecError, files.FileError):
         # `check` and `load` refuse such a folder; a plan goes on without it.
         return None
@@ -282,4 +280,4 @@ def _table(task: Section, data: Section, split: str) -> pa.Table:
         if image_folders.is_split(folder, split):
             return image_folders.table(folder, split, task["classes"], task["inputs"][0], task["label"])
         return files.table(_local_files(task, data, split), text, values, task.get("aliases"))
-    return files.table(files.split_files(hub.download(hub.dataset(task)), split), text, values, task.get("aliases"))
+    return files.table(files.hub_files(task, split), text, values, task.get("aliases"))

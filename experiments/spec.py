@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.errors import SpecError
+from experiments.families.math import prompts
 from experiments.rules import rules
 
 Config = dict[str, Any]
@@ -56,6 +57,9 @@ class RunSpec:
         errors = _check(config)
         if errors:
             raise SpecError(errors)
+        if config["task"]["family"] == "math":
+            # By its words and not by its name, so that the identity sees a change of the template.
+            config["task"]["prompt"] = prompts.section(config["task"]["prompt"])
         config, notices = _with_capacity(config)
         return cls({**config, "trainer_version": TRAINER_VERSION}, notices)
 

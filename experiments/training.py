@@ -25,8 +25,7 @@ from transformers import (
 )
 
 from baselines import Adapted
-from experiments.families import Family
-from experiments.families.family import Examples
+from experiments.families.family import Examples, Family
 from experiments.spec import RunSpec
 
 _POINTS_PER_EPOCH = 10

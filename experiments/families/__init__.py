@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from experiments.families.family import Family
-from experiments.spec import RunSpec
+from typing import TYPE_CHECKING
 
-__all__ = ["Family", "family_of"]
+if TYPE_CHECKING:
+    from experiments.families.family import Family
+    from experiments.spec import RunSpec
 
 
 def family_of(spec: RunSpec) -> Family:
-    """The family of a run's task, for that run; a family's libraries are imported only when it is asked for."""
+    """The family of a run's task, for that run; its libraries are imported only when it is asked for."""
     match spec["task"]["family"]:
         case "vision":
             from experiments.families.vision.family import Vision

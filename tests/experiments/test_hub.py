@@ -21,7 +21,7 @@ import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import hub, sources
+from experiments import files, hub, sources
 from experiments.errors import SpecError
 from experiments.hub import Requirement
 
@@ -331,7 +331,7 @@ def test_a_mirror_delivers_the_rows_once(monkeypatch, mirror):
     endpoint(monkeypatch, mirror.url)
     data = {"source": "hub", "path": None, "train_rows": None, "test_rows": None}
     task = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "task" / "glue" / "sst2.yaml"))
-    assert hub.check([hub.dataset(task)]) == []
+    assert hub.check(hub.dataset(task)) == []
     splits = sources.load(task, data, {"split": 0}, "heldout")
     assert (len(splits.train), len(splits.selection), len(splits.tests["test"])) == (32, 8, 2)
     assert {name for name in mirror.delivered if "/" in name} == set(MIRRORED) - {"cola/train-00000-of-00001.parquet"}
@@ -378,3 +378,37 @@ def test_a_cached_model_loads_from_its_folder_without_a_connection(cache, listen
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert listener.connections == 0
+
+
+def test_a_data_set_in_several_configurations_and_one_with_a_file_of_its_own_name(cache: Path) -> None:
+    source = {"path": "owner/math", "name": ["algebra", "geometry"], "revision": "main"}
+    parts = {"splits": {"test": "test"}, "hub": source}
+    for place, name in enumerate(["algebra", "geometry"]):
+        folder = cache / "hub" / "datasets--owner--math" / "snapshots" / "main" / name
+        folder.mkdir(parents=True)
+        rows = pa.table({"problem": [f"{place}.{row}" for row in range(2)]})
+        pyarrow.parquet.write_table(rows, folder / "test-00000-of-00001.parquet")
+    found = files.cached_hub_files(parts, "test")
+    assert found is not None
+    assert files.table(found, ["problem"], [])["problem"].to_pylist() == ["0.0", "0.1", "1.0", "1.1"]
+
+    named = {
+        "splits": {"train": "train"},
+        "hub": {"path": "owner/one", "name": None, "revision": "main", "files": {"train": "All-395K.json"}},
+    }
+    assert files.cached_hub_files(named, "train") is None
+    file = cache / "hub" / "datasets--owner--one" / "snapshots" / "main" / "All-395K.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('[{"query": "q", "response": "r"}]')
+    assert files.cached_hub_files(named, "train") == [file]
+
+
+def test_an_image_model_needs_no_tokenizer_but_safetensors(cache: Path) -> None:
+    vit = hub.model({"hub": "google/vit", "revision": "main", "family": "vision"})
+    folder = cache / "hub" / "models--google--vit" / "snapshots" / "main"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    assert not hub.is_cached(vit)
+    (folder / "model.safetensors").write_bytes(b"")
+    assert hub.is_cached(vit)

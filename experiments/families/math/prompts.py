@@ -69,10 +69,19 @@ def load(name: str) -> Prompt:
     Raises:
         SpecError: if there is no such file, or it is wrong.
     """
+    return Prompt.from_section(section(name))
+
+
+def section(name: str) -> dict[str, Any]:
+    """The content of `conf/prompt/NAME.yaml`, as a run's configuration keeps it.
+
+    Raises:
+        SpecError: if there is no such file.
+    """
     names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if name not in names:
-        raise SpecError([f"prompt={name}: no such template; accepted: {', '.join(names)}"])
-    return Prompt.from_section(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+        raise SpecError([f"task.prompt={name}: no such template; accepted: {', '.join(names)}"])
+    return dict(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def _errors(section: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,178 @@
+"""Whole runs of mathematical reasoning on a tiny real language model: loss before and after, generations, scores."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from experiments.__main__ import main
+from experiments.errors import SpecError
+from tests.experiments.test_run import folder_of, run
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of 2 layers of 32 with random weights and a token for each byte."""
+    folder = tmp_path_factory.mktemp("small-llama")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate(["<s>", "</s>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GSM8K's columns with sums of one digit: 200 rows to train on, 20 to test on; MATH's with five."""
+    folder, generator = tmp_path_factory.mktemp("sums"), random.Random(0)
+    (folder / "gsm8k").mkdir()
+    for split, count in {"train": 200, "test": 20}.items():
+        rows = []
+        for _ in range(count):
+            left, right = generator.randint(0, 4), generator.randint(0, 4)
+            total = left + right
+            rows.append({"question": f"{left}+{right}?", "answer": f"<<{left}+{right}={total}>>{total}\n#### {total}"})
+        pd.DataFrame(rows).to_json(folder / "gsm8k" / f"{split}.jsonl", orient="records", lines=True)
+    (folder / "math").mkdir()
+    rows = [{"problem": f"{n}?", "solution": f"It is \\boxed{{{n}}}."} for n in range(5)]
+    pd.DataFrame(rows).to_json(folder / "math" / "test.jsonl", orient="records", lines=True)
+    return folder
+
+
+@pytest.fixture
+def words(llama: Path, sums: Path, tmp_path: Path) -> list[str]:
+    """Overrides of run.py for a run of a second on sums."""
+    return [
+        "task=math/gsm8k",
+        "data=local",
+        f"data.path={sums}",
+        "backbone=causal",
+        "backbone.source=local",
+        f"backbone.path={llama}",
+        "backbone.max_length=64",
+        "task.calculator_marks=drop",
+        "task.max_new_tokens=12",
+        "recipe=default",
+        "recipe.epochs=2",
+        "recipe.d=256",
+        "recipe.learning_rate=0.02",
+        "logger=disabled",
+        f"outputs={tmp_path / 'outputs'}",
+    ]
+
+
+def predictions_of(outputs: Path, identity: str) -> pd.DataFrame:
+    return pd.read_parquet(folder_of(outputs, identity) / "predictions.parquet")
+
+
+@pytest.mark.parametrize("method", ["gpart", "lora", "unilora", "full", "bitfit"])
+def test_every_method_lowers_the_held_out_loss_and_is_scored_by_generation(
+    method: str, words: list[str], tmp_path: Path
+) -> None:
+    result = run(*words, f"method={method}")
+    before, *_, last = result["history"]["epochs"]
+    assert before["epoch"] == 0, "the loss before the first step is kept"
+    if method != "bitfit":  # a Llama has no biases, so nothing of it trains
+        assert last["selection"]["loss"] < before["selection"]["loss"]
+        assert result["metrics"]["selection"]["loss"] == min(
+            e["selection"]["loss"] for e in result["history"]["epochs"][1:]
+        )
+    assert set(result["metrics"]["test"]) == {"strict", "lenient", "unanswered", "loss"}
+    assert result["metrics"]["primary"] == "strict"
+    assert result["round_trip"]["reload"]["max_abs_logit_difference"] <= 1e-4
+    frame = predictions_of(tmp_path / "outputs", result["id"])
+    assert len(frame) == 20
+    assert frame["prediction"].mean() == pytest.approx(result["metrics"]["test"]["strict"])
+
+
+def test_the_untrained_model_is_a_baseline_of_its_own(words: list[str]) -> None:
+    result = run(*words, "method=untrained")
+    assert result["sizes"]["trainable"] == 0
+    assert result["history"]["steps"] == []
+    assert result["metrics"]["test"]["loss"] > 0
+    with pytest.raises(SpecError, match="method=untrained"):
+        run(*words, "method=head")
+
+
+def test_generations_alone_give_the_recorded_scores(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(*words, "method=full", "recipe.epochs=12")
+    assert result["metrics"]["test"]["strict"] > 0, "otherwise the test below says little"
+    folder = folder_of(tmp_path / "outputs", result["id"])
+    assert main(["rescore", str(folder)]) == 0
+    assert "strict: recorded" in capsys.readouterr().out
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    frame["generation"] = "#### 1000"
+    frame.to_parquet(folder / "predictions.parquet")
+    assert main(["rescore", str(folder)]) == 1
+    assert main(["evaluate", str(folder)]) == 0
+
+
+def test_several_test_sets_after_one_training(words: list[str], tmp_path: Path) -> None:
+    overrides = [o for o in words if not o.startswith("task=")]
+    result = run(*overrides, "task=math/gsm8k_math", "method=gpart")
+    assert set(result["metrics"]["further_tests"]) == {"math"}
+    counts = predictions_of(tmp_path / "outputs", result["id"])["split"].value_counts()
+    assert dict(counts) == {"test": 20, "math": 5}
+
+
+@pytest.mark.parametrize("overrides", [["task.packing=true"], ["task.loss=text"], ["task.prompt=alpaca"]])
+def test_options_of_training_are_part_of_the_identity(overrides: list[str], words: list[str]) -> None:
+    small = [*words, "method=gpart", "recipe.epochs=1", "data.test_rows=2", "backbone.max_length=64"]
+    plain, other = run(*small), run(*small, *overrides)
+    assert other["id"] != plain["id"]
+    assert other["history"]["steps"] != plain["history"]["steps"]
+
+
+def test_what_is_longer_than_the_context_is_said_counted_and_recorded(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(*words, "method=gpart", "recipe.epochs=1", "backbone.max_length=16")
+    report = result["diagnostics"]["sequences"]["train"]
+    assert report["longer_than_context"] == report["pairs"] > 0
+    assert (
+        f"{report['pairs']} of {report['pairs']} examples are longer than the context of 16" in capsys.readouterr().out
+    )
+
+
+def test_a_solution_without_an_answer_is_refused(words: list[str], sums: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "train.jsonl").write_bytes((sums / "gsm8k" / "train.jsonl").read_bytes())
+    (broken / "test.jsonl").write_text(json.dumps({"question": "1+1?", "answer": "I do not know."}) + "\n")
+    with pytest.raises(SpecError, match="split test: 1 solutions without an answer, the first at example id 0"):
+        run(*words, f"data.path={broken}", "method=gpart")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_bad_settings_of_math_are_refused(words: list[str]) -> None:
+    with pytest.raises(SpecError, match=r"task\.prompt=none: no such template"):
+        run(*words, "method=gpart", "task.prompt=none")
+    with pytest.raises(SpecError, match="protocol=best_on_dev"):
+        run(*words, "method=gpart", "protocol=best_on_dev")
+    with pytest.raises(SpecError, match=r"task\.loss=both"):
+        run(*words, "method=gpart", "task.loss=both")

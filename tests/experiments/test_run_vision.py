@@ -1,0 +1,182 @@
+"""Whole runs on images: tiny real ViTs of both libraries, tiny real image files, the same flow as any run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from experiments.__main__ import main
+from experiments.errors import RunFailed, SpecError
+from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
+from tests.experiments.test_run import folder_of, run
+
+CLASSES = ("bright", "dark", "striped")
+
+
+def picture(kind: str, generator: np.random.Generator) -> Image.Image:
+    pixels = generator.integers(0, 60, (20, 24, 3))
+    if kind == "bright":
+        pixels += 180
+    if kind == "striped":
+        pixels[::4] += 180
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of images: 30 a class to train on, 8 to test on."""
+    folder, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for split, count in {"train": 30, "test": 8}.items():
+        for kind in CLASSES:
+            (folder / split / kind).mkdir(parents=True)
+            for number in range(count):
+                picture(kind, generator).save(folder / split / kind / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small-vit")
+    save_transformers_vit(folder)
+    return folder
+
+
+@pytest.fixture
+def images(image_folder: Path, vit: Path, tmp_path: Path) -> list[str]:
+    """Overrides of run.py for a run of a second on images."""
+    return [
+        "task=vision/folder",
+        "data=local",
+        f"data.path={image_folder}",
+        "backbone=vit",
+        "backbone.source=local",
+        f"backbone.path={vit}",
+        "recipe=default",
+        "recipe.epochs=2",
+        "recipe.d=64",
+        "recipe.learning_rate=0.02",
+        "logger=disabled",
+        f"outputs={tmp_path / 'outputs'}",
+    ]
+
+
+@pytest.mark.parametrize("method", ["gpart", "lora", "unilora", "full", "bitfit", "head"])
+def test_every_method_goes_from_images_to_a_record(method: str, images: list[str], tmp_path: Path) -> None:
+    result = run(*images, f"method={method}")
+    assert result["key"]["task"] == "vision/folder"
+    assert result["config"]["task"]["classes"] == list(CLASSES)
+    assert result["round_trip"]["reload"]["max_abs_logit_difference"] <= 1e-5
+    assert "tokens_per_second" not in result["cost"]
+    predictions = pd.read_parquet(folder_of(tmp_path / "outputs", result["id"]) / "predictions.parquet")
+    test = predictions[predictions["split"] == "test"]
+    assert sorted(test["example_id"])[:2] == ["bright/0.png", "bright/1.png"]
+    assert (test["label"] == test["prediction"]).mean() == pytest.approx(result["metrics"]["test"]["accuracy"])
+
+
+def test_the_same_run_twice_gives_the_same_bits_with_augmentation_and_mixing(images: list[str]) -> None:
+    overrides = [
+        *images,
+        "method=gpart",
+        "recipe.dropout=0.1",
+        "+task.augmentation.auto_augment=rand-m9-mstd0.5",
+        "+task.augmentation.re_prob=0.5",
+        "+task.mixing.mixup_alpha=0.8",
+    ]
+    first = run(*overrides)
+    again = run(*overrides, "rerun=true")
+    assert (again["metrics"], again["history"]) == (first["metrics"], first["history"])
+    other = run(*overrides, "seeds.data=1")
+    assert other["history"]["steps"] != first["history"]["steps"]
+
+
+def test_accumulation_and_label_smoothing_are_other_runs(images: list[str]) -> None:
+    plain = run(*images, "method=head", "recipe.epochs=1")
+    assert run(*images, "method=head", "recipe.epochs=1", "recipe.accumulation=1")["id"] == plain["id"]
+    for override in ("recipe.accumulation=2", "recipe.label_smoothing=0.1", "recipe.precision=bfloat16"):
+        other = run(*images, "method=head", "recipe.epochs=1", override)
+        assert other["id"] != plain["id"]
+        assert other["history"]["steps"] != plain["history"]["steps"]
+
+
+def test_a_timm_backbone_with_split_attention_at_another_size(images: list[str], tmp_path: Path) -> None:
+    save_timm_vit(tmp_path / "timm", as_timm(save_transformers_vit(tmp_path / "same").state_dict()))
+    result = run(
+        *images,
+        "method=lora",
+        f"backbone.path={tmp_path / 'timm'}",
+        "backbone.library=timm",
+        "backbone.split_qkv=true",
+        "backbone.image_size=48",
+        "backbone.head=[timm_model.head]",
+    )
+    assert result["round_trip"]["merge"]["max_abs_logit_difference"] <= 1e-5
+    assert main(["evaluate", str(folder_of(tmp_path / "outputs", result["id"]))]) == 0
+
+
+def test_an_image_that_is_none_is_refused_before_training(
+    images: list[str], image_folder: Path, tmp_path: Path
+) -> None:
+    broken = copied(image_folder, tmp_path)
+    (broken / "train" / "dark" / "3.png").write_bytes(b"no picture")
+    with pytest.raises(SpecError, match=r"1 rows whose column image holds no image.*dark/3\.png"):
+        run(*images, f"data.path={broken}", "method=head")
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("extra", r"classes that are not the task's \(purple\)"),
+        ("missing", "lacks the classes striped"),
+        ("empty", "split test has no rows"),
+    ],
+)
+def test_splits_that_do_not_fit_the_classes(
+    change: str, complaint: str, images: list[str], image_folder: Path, tmp_path: Path
+) -> None:
+    broken = copied(image_folder, tmp_path)
+    test = broken / "test"
+    if change == "extra":
+        (test / "dark").rename(test / "purple")
+    if change == "missing":
+        (test / "striped").rename(tmp_path / "gone")
+    if change == "empty":
+        for path in test.rglob("*.png"):
+            path.unlink()
+    with pytest.raises(SpecError, match=complaint):
+        run(*images, f"data.path={broken}", "method=head")
+
+
+def test_bad_settings_of_images_are_refused_together(images: list[str]) -> None:
+    with pytest.raises(SpecError) as refusal:
+        run(*images, "method=head", "+task.augmentation.blur=1", "+task.mixing.beta=2")
+    assert [line.split(":")[0] for line in refusal.value.errors] == ["task.augmentation.blur", "task.mixing.beta"]
+    with pytest.raises(SpecError, match="a backbone for the tasks of glue"):
+        run("task=vision/cifar10", "backbone=minilm-l6", "method=head")
+    with pytest.raises(SpecError, match="not a multiple of the patch size"):
+        run(*images, "method=head", "backbone.image_size=30")
+
+
+def test_images_of_another_number_of_classes(images: list[str], image_folder: Path) -> None:
+    with pytest.raises(SpecError, match="has 3 classes; accepted: 37"):
+        run(*[o for o in images if not o.startswith("task=")], "task=vision/oxford_pets", "method=head")
+
+
+def test_a_diverged_run_on_images_is_recorded(images: list[str], tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="diverged"):
+        run(*images, "method=full", "recipe.learning_rate=1e30", "recipe.warmup_ratio=0")
+    (path,) = (tmp_path / "outputs").rglob("record.json")
+    assert json.loads(path.read_text())["outcome"] == "diverged"
+
+
+def copied(folder: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    target = tmp_path / "copy"
+    shutil.copytree(folder, target)
+    return target
