@@ -73,7 +73,8 @@ class SelectedParameters(Adapted):
         """Set `requires_grad` of every parameter of `model`.
 
         Raises:
-            ValueError: if `head` names no module of the model, or the method does not fit a model with or without one.
+            ValueError: if `head` names no module of the model, or the method does not fit a model with or without one,
+                or selects nothing of it.
         """
         if isinstance(config, HeadOnly) and isinstance(config, Untrained) == bool(head):
             has, other = ("a new head", "head") if head else ("no new head", "untrained")
@@ -81,6 +82,10 @@ class SelectedParameters(Adapted):
         adapted = cls(method, model, config, head_modules(model, head))
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(within(parameter_name, adapted.head) or config.selects(parameter_name))
+        if not isinstance(config, HeadOnly) and not adapted.theta:
+            raise ValueError(
+                f"method={method.name}: selects no parameter of {type(model).__name__}; accepted: a backbone that has some"
+            )
         return adapted
 
     @override

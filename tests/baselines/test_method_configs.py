@@ -35,7 +35,7 @@ def resolved(file: Path, d: int = 24) -> dict[str, Any]:
 
 def test_every_registered_method_has_its_file() -> None:
     assert {file.stem for file in FILES} == set(METHODS)
-    assert len(FILES) == 6
+    assert len(FILES) == 7
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -48,8 +48,16 @@ def test_the_file_configures_its_method(file: Path) -> None:
     config = instantiate(method["config"])
     assert method_of(config) is METHODS[file.stem]
     bert = BACKBONES["bert"]
-    adapted = adapt(bert.new(), config, head=bert.head, init_seed=0)
-    expected = {"gpart": 24, "unilora": 24, "lora": LAYERS * 2 * 2 * 8 * HIDDEN, "bitfit": bert.biases, "head": 0}
+    head = [] if file.stem == "untrained" else bert.head
+    adapted = adapt(bert.new(), config, head=head, init_seed=0)
+    expected = {
+        "gpart": 24,
+        "unilora": 24,
+        "lora": LAYERS * 2 * 2 * 8 * HIDDEN,
+        "bitfit": bert.biases,
+        "head": 0,
+        "untrained": 0,
+    }
     if file.stem in expected:
         assert adapted.theta == expected[file.stem]
 

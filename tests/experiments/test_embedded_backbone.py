@@ -1,23 +1,43 @@
+"""What conf/backbone says of the suite's own backbones is what is pretrained."""
+
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import yaml
 from transformers import AutoConfig
 
-from experiments.embedded import encoder_folder
-from experiments.embedded.pretraining import RECIPE
+from experiments import embedded
+from experiments.embedded import causal, pretraining, vision
 from experiments.overrides import CONF
 
+RECIPES: dict[str, Any] = {
+    "embedded-encoder": pretraining.RECIPE,
+    "embedded-vit": vision.RECIPE,
+    "embedded-causal": causal.RECIPE,
+}
 
-def test_the_configured_shapes_are_those_that_are_pretrained() -> None:
-    backbone = yaml.safe_load((CONF / "backbone" / "embedded-encoder.yaml").read_text(encoding="utf-8"))
-    architecture = backbone["architecture"]
-    shared = RECIPE["architecture"].keys() & architecture.keys()
+
+def configured(name: str) -> Any:
+    return yaml.safe_load((CONF / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))["architecture"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_configured_shapes_are_those_that_are_pretrained(name: str) -> None:
+    pretrained, written = RECIPES[name]["architecture"], configured(name)
+    shared = pretrained.keys() & written.keys()
     assert shared >= {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
-    assert {key: RECIPE["architecture"][key] for key in shared} == {key: architecture[key] for key in shared}
+    assert {key: pretrained[key] for key in shared} == {key: written[key] for key in shared}
 
 
 @pytest.mark.slow
-def test_the_pretrained_encoder_has_the_configured_vocabulary() -> None:
-    backbone = yaml.safe_load((CONF / "backbone" / "embedded-encoder.yaml").read_text(encoding="utf-8"))
-    assert AutoConfig.from_pretrained(encoder_folder()).vocab_size == backbone["architecture"]["vocab_size"]
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_pretrained_model_has_the_configured_shapes(name: str) -> None:
+    config = AutoConfig.from_pretrained(embedded.folder(name))
+    assert {key: getattr(config, key) for key in configured(name)} == configured(name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_backbone_has_an_identity_of_its_own(name: str) -> None:
+    assert [embedded.recipe_hash(other) for other in RECIPES].count(embedded.recipe_hash(name)) == 1

@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from experiments.embedded import encoder_folder, pretraining, recipe_hash, sentence_task
+from experiments.embedded import encoder_folder, pretraining, sentence_task
+from experiments.embedded.pretraining import recipe_hash
 
 
 @pytest.fixture
