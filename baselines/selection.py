@@ -84,7 +84,8 @@ class SelectedParameters(Adapted):
             parameter.requires_grad_(within(parameter_name, adapted.head) or config.selects(parameter_name))
         if not isinstance(config, HeadOnly) and not adapted.theta:
             raise ValueError(
-                f"method={method.name}: selects no parameter of {type(model).__name__}; accepted: a backbone that has some"
+                f"method={method.name}: selects no parameter of {type(model).__name__}; "
+                "accepted: a backbone that has some"
             )
         return adapted
 

@@ -43,10 +43,15 @@ def _reference(task: Section, data: Section) -> dict[str, Any]:
     if data["source"] == "embedded":
         from experiments import embedded
 
-        return {"generator": embedded.generator_version(task["name"])}
+        return {"generator": embedded.generator_version(rows_name(task))}
     return {
         "sha256": {split: [file_digest(path) for path in _local_files(task, data, split)] for split in _needed(task)}
     }
+
+
+def rows_name(task: Section) -> str:
+    """The task whose rows these are: its own, unless it trains on those of another (`rows_of`)."""
+    return str(task.get("rows_of", task["name"]))
 
 
 def sections(task: Section) -> list[Section]:
@@ -63,7 +68,7 @@ def check(task: Section, data: Section) -> list[str]:
     if data["source"] == "embedded":
         from experiments import embedded
 
-        return [error for part in sections(task) for error in embedded.check(part["name"])]
+        return [error for part in sections(task) for error in embedded.check(rows_name(part))]
     return [error for part in sections(task) for error in _check_local(part, data)] if data["source"] == "local" else []
 
 
@@ -191,7 +196,8 @@ def _local_folder(task: Section, data: Section) -> Path:
         SpecError: if none does.
     """
     root = Path(data["path"]).expanduser()
-    places = [root / task["name"], root / task["name"].rpartition("/")[2], root]
+    name = rows_name(task)
+    places = [root / name, root / name.rpartition("/")[2], root]
     splits = _needed(task)
     for place in places:
         if place.is_dir() and any(_holds(place, split) for split in splits):
@@ -239,7 +245,7 @@ def _total(task: Section, data: Section, split: str) -> int | None:
     if data["source"] == "embedded":
         from experiments import embedded
 
-        return len(embedded.rows(task["name"], split))
+        return len(embedded.rows(rows_name(task), split))
     try:
         if data["source"] == "local":
             local = _local_files(task, data, split)
@@ -272,7 +278,7 @@ def _table(task: Section, data: Section, split: str) -> pa.Table:
     if data["source"] == "embedded":
         from experiments import embedded
 
-        rows = embedded.rows(task["name"], split)
+        rows = embedded.rows(rows_name(task), split)
         table = rows.with_format("arrow")[:].replace_schema_metadata(rows.features.arrow_schema.metadata)
         return table.select([*text, *values])
     if data["source"] == "local":
