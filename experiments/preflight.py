@@ -56,6 +56,7 @@ def prepare(spec: RunSpec) -> Prepared:
     spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
     errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
     errors += families.family_of(spec).check()
+    errors += [] if spec["plan"] else _precision_errors(spec)
     sizes: dict[str, int] = {}
     if not any(error.startswith("backbone.") for error in errors):
         try:
@@ -75,6 +76,14 @@ def prepare(spec: RunSpec) -> Prepared:
         data_reference,
         backbone_reference,
     )
+
+
+def _precision_errors(spec: RunSpec) -> list[str]:
+    import torch
+
+    if spec["recipe"]["precision"] != "float16" or torch.accelerator.is_available():
+        return []
+    return ["recipe.precision=float16: there is no accelerator here; accepted: bfloat16 or float32"]
 
 
 def measure(spec: RunSpec) -> dict[str, int]:

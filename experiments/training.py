@@ -138,6 +138,7 @@ def trainer(
         include_num_input_tokens_seen="non_padding" if options.counts_tokens else "no",
         label_names=["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.accelerator.is_available(),
         **options.arguments,
     )
     run = TwoRateTrainer(

@@ -23,7 +23,7 @@ from experiments.embedded.language import Draw, Event, Habit, Opinion
 if TYPE_CHECKING:
     import datasets
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Part of a run's identity: raise it whenever a generated row or the pretraining corpus changes."""
 
 TRAIN_ROWS = 4000
@@ -185,7 +185,7 @@ def _rows(task: str) -> dict[str, list[Row]]:
     spec, taken = TASKS[task], set[str]()
     splits: dict[str, list[Row]] = {}
     for split in (*spec.heldout, "train"):
-        draw, seen = Draw(zlib.crc32(f"{task}/{split}".encode())), set[tuple[str, ...]]()
+        draw, seen = Draw(zlib.crc32(f"{task}/{split}/{GENERATOR_VERSION}".encode())), set[tuple[str, ...]]()
         rows: list[Row] = []
         while len(rows) < (TRAIN_ROWS if split == "train" else VALIDATION_ROWS):
             texts, label = spec.make(draw)

@@ -19,17 +19,17 @@ from experiments.embedded.language import Draw, Event
 from experiments.embedded.lexicon import ACTIONS, past, third
 from experiments.embedded.tasks import TASKS, TRAIN_ROWS, VALIDATION_ROWS, similarity
 
-GOLDEN_VERSION = 1
+GOLDEN_VERSION = 2
 GOLDEN = {
-    "cola": "ea76614c60720454",
-    "sst2": "04bf504dde8df689",
-    "mrpc": "208364a6180940a3",
-    "qqp": "a7e83865cfa96d4a",
-    "stsb": "4ebf7f2e33c3f336",
-    "qnli": "5fe6a0207a965172",
-    "rte": "330f745716c671ca",
-    "wnli": "06ef1da14491b127",
-    "mnli": "2d832f0e26cf6915",
+    "cola": "9453c2059d3695f3",
+    "sst2": "f4df759d27b674b9",
+    "mrpc": "f8d445d1d765457a",
+    "qqp": "c0c40f0ce57ee528",
+    "stsb": "94c0373d9d502301",
+    "qnli": "037fe2b35f97fc55",
+    "rte": "065b97bbba556e0c",
+    "wnli": "74b82ea6c13623fe",
+    "mnli": "50f7f1d6d885a08f",
 }
 HUB_COLUMNS = {
     "cola": ["sentence", "label", "idx"],
@@ -95,7 +95,7 @@ def joined(rows: datasets.Dataset, inputs: tuple[str, ...]) -> list[str]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_single_words_give_little_away(task: str) -> None:
-    """Logistic (ridge) regression on word counts: the issue allows half-way to full fine-tuning, this is stricter."""
+    """Logistic (ridge) regression on word counts stays below half-way from chance to full fine-tuning."""
     spec = TASKS[task]
     train, heldout = sentence_task(task, "train"), sentence_task(task, spec.heldout[0])
     words = CountVectorizer(token_pattern=r"\S+")
@@ -106,7 +106,7 @@ def test_single_words_give_little_away(task: str) -> None:
     labels = np.array(heldout["label"])
     if spec.classes is None:
         predicted = Ridge(alpha=10.0).fit(features, train["label"]).predict(unseen)
-        assert np.corrcoef(predicted, labels)[0, 1] < 0.2
+        assert np.corrcoef(predicted, labels)[0, 1] < 0.3
     else:
         predicted = LogisticRegression(max_iter=500).fit(features, train["label"]).predict(unseen)
         assert (predicted == labels).mean() < 1 / len(spec.classes) + 0.18

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from experiments.__main__ import main
@@ -101,6 +102,12 @@ def test_accumulation_and_label_smoothing_are_other_runs(images: list[str]) -> N
         other = run(*images, "method=head", "recipe.epochs=1", override)
         assert other["id"] != plain["id"]
         assert other["history"]["steps"] != plain["history"]["steps"]
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has an accelerator")
+def test_half_precision_needs_an_accelerator(images: list[str]) -> None:
+    with pytest.raises(SpecError, match=r"recipe\.precision=float16: there is no accelerator here"):
+        run(*images, "method=head", "recipe.precision=float16")
 
 
 def test_a_timm_backbone_with_split_attention_at_another_size(images: list[str], tmp_path: Path) -> None:
