@@ -23,7 +23,7 @@ test: $(INSTALLED) ## lint, types and tests; SLOW=1 adds the slow tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(if $(SLOW),--slow)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal $(if $(SLOW),--slow)
 
 clean: ## remove the environment (never results)
 	rm -rf .venv
