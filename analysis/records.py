@@ -24,8 +24,10 @@ _TOP_LEVEL = frozenset(
 _NO_RESULT = re.compile(
     r"(seed|d|plan|test|rerun|outputs|isolation|local|threads|hub_timeout|keep_checkpoint)$"
     r"|(logger|recipe\.sources|task\.hub|backbone\.architecture)(\.|$)"
-    r"|(recipe\.name|data\.path|backbone\.(source|hub|revision|path))$"
+    r"|(recipe\.name|data\.path|backbone\.(family|source|hub|revision|path))$"
 )
+# Keys that later records have, at the values that earlier ones imply (experiments/identity.py).
+_NEUTRAL: Mapping[str, Value] = {"recipe.accumulation": 1, "recipe.label_smoothing": 0.0, "recipe.precision": "float32"}
 _SEED = re.compile(r"(^|[._])seeds?($|\.)")
 
 
@@ -184,7 +186,11 @@ def _run(path: Path, record: dict[str, Any]) -> Run:
     config, provenance = record["config"], record["provenance"]
     column = Column(**record["key"], metric=config["task"]["primary_metric"])
     references = {name: provenance.get(name) for name in ("data_reference", "backbone_reference")}
-    leaves = {name: value for name, value in flatten({**config, **references}).items() if not _NO_RESULT.match(name)}
+    leaves = {
+        name: value
+        for name, value in flatten({**config, **references}).items()
+        if not _NO_RESULT.match(name) and not (name in _NEUTRAL and value == _NEUTRAL[name])
+    }
     error = record["error"]
     return Run(
         id=record["id"],
