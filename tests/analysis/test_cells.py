@@ -97,3 +97,11 @@ def test_one_seed_does_not_count_twice(runs: Path) -> None:
 def test_a_seed_set_in_the_method_alone_is_another_run(runs: Path) -> None:
     (section,) = grouped(runs, record(), record(config__method__config__seed=7))
     assert [len(found) for _, _, found in section.grid()] == [2]
+
+
+def test_a_key_that_recipes_got_later_parts_no_rows_at_the_value_it_had_before(runs: Path) -> None:
+    later = record("gpart", 1, config__recipe__accumulation=1, config__recipe__precision="float32")
+    (section,) = grouped(runs, record("gpart", 0), later)
+    assert labels(section) == ["gpart, d=4608"]
+    (apart,) = grouped(runs, record("gpart", 2, config__recipe__accumulation=2))
+    assert len(labels(apart)) == 2
