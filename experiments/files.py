@@ -105,7 +105,8 @@ def table(
     parts = []
     for path in files:
         part = _readable(path, lambda path: _read(path, strings))
-        part = part.rename_columns(_renamed(part.column_names, aliases or {}))
+        if aliases:  # otherwise the schema's metadata, with the names of the classes, stays
+            part = part.rename_columns(_renamed(part.column_names, aliases))
         parts.append(part.select([name for name in names if name in part.column_names]))
     return pa.concat_tables(parts, promote_options="permissive")
 

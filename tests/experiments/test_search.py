@@ -13,7 +13,7 @@ from experiments.search import Space, best, run_search, space
 @pytest.mark.parametrize("name", options("search"))
 def test_every_search_gives_every_method_the_same_number_of_trials(name: str) -> None:
     found = space(name)
-    assert set(found.trials) == set(options("method"))
+    assert set(found.trials) == set(options("method")) - {"untrained"}
     assert len({len(trials) for trials in found.trials.values()}) == 1
 
 
