@@ -71,7 +71,7 @@ def test_values_that_are_not_finite_give_none_and_strict_json(values):
 
 
 def test_primary_metrics_are_the_papers():
-    expected = dict.fromkeys(["sst2", "mrpc", "qnli", "rte", "mnli", "qqp", "wnli"], "accuracy")
+    expected = dict.fromkeys(["sst2", "mrpc", "qnli", "rte", "mnli", "qqp", "wnli", "accuracy"], "accuracy")
     assert dict(PRIMARY) == {**expected, "cola": "matthews_correlation", "stsb": "pearson"}
 
 
