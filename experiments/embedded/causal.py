@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.embedded.arithmetic import GENERATOR_VERSION, LARGEST, Cast, Step, steps_of, story
 from experiments.embedded.cache import made_once, recipe_digest, reproducible
+from experiments.embedded.descent import descent
 from experiments.embedded.language import Draw
 
 if TYPE_CHECKING:
@@ -195,36 +196,16 @@ def _language_model(vocabulary: int) -> LlamaForCausalLM:
 def _train(model: LlamaForCausalLM, documents: list[list[int]]) -> None:
     """AdamW with warm-up, constant rate and linear decay; the loss is the mean over every token after the first."""
     import torch
-    from transformers import get_wsd_schedule
     from transformers.utils.logging import tqdm
 
-    steps = RECIPE["steps"]
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=RECIPE["learning_rate"],
-        betas=tuple(RECIPE["betas"]),
-        weight_decay=RECIPE["weight_decay"],
-        fused=True,
-    )
-    schedule = get_wsd_schedule(
-        optimizer,
-        num_warmup_steps=round(RECIPE["warmup_ratio"] * steps),
-        num_decay_steps=round(RECIPE["decay_ratio"] * steps),
-        num_training_steps=steps,
-        decay_type="linear",
-    )
-    model.train()
+    steps, step = RECIPE["steps"], descent(model, RECIPE)
     progress = tqdm(
         _batches(documents), total=steps, desc="pretraining the embedded language model (once)", unit="step"
     )
     for tokens in progress:
         logits = model(tokens[:, :-1], use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PAD)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE["max_grad_norm"])
-        optimizer.step()
-        schedule.step()
+        step(loss)
         progress.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
 
 

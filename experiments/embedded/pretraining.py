@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.embedded.cache import made_once, recipe_digest, reproducible
+from experiments.embedded.descent import descent
 from experiments.embedded.language import Draw, Event, Habit, Opinion
 from experiments.embedded.tasks import GENERATOR_VERSION
 
@@ -153,35 +154,15 @@ def _masked_language_model(vocabulary: int) -> RobertaForMaskedLM:
 def _train(model: RobertaForMaskedLM, documents: list[list[int]]) -> None:
     """AdamW with warm-up, constant rate and linear decay; the loss is computed at the chosen tokens alone."""
     import torch
-    from transformers import get_wsd_schedule
     from transformers.utils.logging import tqdm
 
-    steps = RECIPE["steps"]
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=RECIPE["learning_rate"],
-        betas=tuple(RECIPE["betas"]),
-        weight_decay=RECIPE["weight_decay"],
-        fused=True,
-    )
-    schedule = get_wsd_schedule(
-        optimizer,
-        num_warmup_steps=round(RECIPE["warmup_ratio"] * steps),
-        num_decay_steps=round(RECIPE["decay_ratio"] * steps),
-        num_training_steps=steps,
-        decay_type="linear",
-    )
-    model.train()
+    steps, step = RECIPE["steps"], descent(model, RECIPE)
     progress = tqdm(_batches(documents), total=steps, desc="pretraining the embedded encoder (once)", unit="step")
     for tokens in progress:
         inputs, chosen = _mask(tokens, model.config.vocab_size)
         states = model.roberta(inputs, attention_mask=(tokens != PAD).long()).last_hidden_state
         loss = torch.nn.functional.cross_entropy(model.lm_head(states[chosen]), tokens[chosen])
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE["max_grad_norm"])
-        optimizer.step()
-        schedule.step()
+        step(loss)
         progress.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
 
 

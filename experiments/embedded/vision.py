@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.embedded.cache import made_once, recipe_digest, reproducible
+from experiments.embedded.descent import descent
 from experiments.embedded.images import GENERATOR_VERSION, SIZE, glyphs
 from experiments.embedded.language import Draw
 
@@ -130,35 +131,15 @@ def _train(model: ViTForImageClassification, images: torch.Tensor, labels: torch
         labels: classes, (images,).
     """
     import torch
-    from transformers import get_wsd_schedule
     from transformers.utils.logging import tqdm
 
-    steps = RECIPE["steps"]
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=RECIPE["learning_rate"],
-        betas=tuple(RECIPE["betas"]),
-        weight_decay=RECIPE["weight_decay"],
-        fused=True,
-    )
-    schedule = get_wsd_schedule(
-        optimizer,
-        num_warmup_steps=round(RECIPE["warmup_ratio"] * steps),
-        num_decay_steps=round(RECIPE["decay_ratio"] * steps),
-        num_training_steps=steps,
-        decay_type="linear",
-    )
+    steps, step = RECIPE["steps"], descent(model, RECIPE)
     # As ViTImageProcessor does by default: rescaled to 0..1, then mean 0.5 and deviation 0.5.
     pixels = (images.float() / 255 - 0.5) / 0.5
-    model.train()
     progress = tqdm(range(steps), desc="pretraining the embedded ViT (once)", unit="step")
     for _ in progress:
         rows = torch.randint(len(labels), (RECIPE["batch_size"],))
         inputs = pixels[rows].unsqueeze(1).expand(-1, RECIPE["architecture"]["num_channels"], -1, -1)
         loss = torch.nn.functional.cross_entropy(model(pixel_values=inputs).logits, labels[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE["max_grad_norm"])
-        optimizer.step()
-        schedule.step()
+        step(loss)
         progress.set_postfix(loss=f"{loss.item():.2f}", refresh=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gpart  # noqa: F401  repairs torchvision before timm and transformers are imported
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
-from experiments import embedded
+from experiments import backbones, embedded
 from experiments.errors import SpecError
 from experiments.families.vision.fused import split_qkv
 from experiments.families.vision.positions import TIMM, resized, side
@@ -66,7 +65,7 @@ def load(backbone: Backbone, classes: int, head_seed: int) -> PreTrainedModel:
     folder = _folder(backbone)
     _raise(_weight_errors(folder))
     config = _labelled(_config(backbone), classes)
-    with torch.random.fork_rng(), _quiet():
+    with torch.random.fork_rng(), backbones.quiet():
         torch.manual_seed(head_seed)
         model, report = AutoModelForImageClassification.from_pretrained(
             folder,
@@ -176,12 +175,10 @@ def _folder(backbone: Backbone) -> Path:
     if backbone["source"] == "local":
         return Path(backbone["path"])
     options = {"revision": backbone["revision"], "allow_patterns": _FILES}
-    try:
+    with suppress(LocalEntryNotFoundError):
         cached = Path(snapshot_download(backbone["hub"], local_files_only=True, **options))
         if (cached / "config.json").is_file() and not _weight_errors(cached):
             return cached
-    except LocalEntryNotFoundError:
-        pass
     try:
         return Path(snapshot_download(backbone["hub"], **options))
     except (HTTPError, OSError) as error:
@@ -277,14 +274,3 @@ def _fitted(model: PreTrainedModel, backbone: Backbone) -> PreTrainedModel:
 def _raise(errors: list[str]) -> None:
     if errors:
         raise SpecError(errors)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the report that the head is new and the pretraining head unused: both are meant."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
