@@ -80,8 +80,9 @@ def _search(chosen: argparse.Namespace, overrides: list[str]) -> int:
     from experiments.search import best, run_search, space
 
     methods = chosen.methods.split(",") if chosen.methods else None
-    records = run_search(space(chosen.name, methods), overrides, chosen.outputs)
-    print(best(records))
+    found = space(chosen.name, methods)
+    records = run_search(found, overrides, chosen.outputs)
+    print(best(found, records))
     return 0 if all(record["outcome"] == "ok" for record in records) else 1
 
 

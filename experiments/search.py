@@ -7,6 +7,7 @@ that could be looked at, and prints the best trial of each method.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from experiments import record
@@ -75,24 +77,53 @@ def run_search(search: Space, overrides: Sequence[str], outputs: Path) -> list[d
     return [result for folder in folders if (result := record.read(folder)) is not None]
 
 
-def best(records: Sequence[dict[str, Any]]) -> str:
-    """A table, best first, of every method's trials and their primary metric on the selection split."""
-    rows = sorted(
-        ((r["config"]["method"]["name"], r["key"]["task"], _score(r), r["outcome"], r["config"]) for r in records),
-        key=lambda row: (row[0], row[1], -(row[2] if row[2] is not None else -1.0)),
+def best(search: Space, records: Sequence[dict[str, Any]]) -> str:
+    """A table, best first, of every method's trials: what chooses among them on the selection split, and the settings.
+
+    That is the primary metric, or the loss where the primary metric is not computed there (generated answers).
+    """
+    settings = sorted({key for trials in search.trials.values() for trial in trials for key in trial})
+    varied = [key for key in settings if len({str(_setting(r["config"], key)) for r in records}) > 1]
+    rows = sorted(records, key=lambda r: (r["config"]["method"]["name"], r["key"]["task"], _rank(r)))
+    table = pd.DataFrame(
+        [
+            {
+                "method": r["config"]["method"]["name"],
+                "task": r["key"]["task"],
+                "selection": _measured(r),
+                **{key: f"{_setting(r['config'], key)}" for key in varied},
+                "outcome": r["outcome"],
+            }
+            for r in rows
+        ]
     )
-    lines = ["method    task              selection  rate      head rate  epochs  pooling  outcome"]
-    for method, task, score, outcome, config in rows:
-        recipe, pooling = config["recipe"], config["backbone"]["pooling"]
-        shown = "missing" if score is None else f"{100 * score:.2f}"
-        rates = f"{recipe['learning_rate']:<9g} {recipe['head_learning_rate']:<10g}"
-        lines.append(f"{method:<9} {task:<17} {shown:<10} {rates} {recipe['epochs']:<7g} {pooling:<8} {outcome}")
-    return "\n".join(lines)
+    return table.to_string(index=False)
 
 
-def _score(result: dict[str, Any]) -> float | None:
-    selection = result["metrics"]["selection"]
-    return selection[result["metrics"]["primary"]] if selection else None
+def _score(result: dict[str, Any]) -> tuple[str, float | None]:
+    """The name and value of what chooses: the primary metric on the selection split, or the loss."""
+    selection, primary = result["metrics"]["selection"] or {}, result["metrics"]["primary"]
+    name = "loss" if selection and primary not in selection else primary
+    return name, selection.get(name)
+
+
+def _rank(result: dict[str, Any]) -> float:
+    """Less is better; a trial without a score comes last."""
+    name, value = _score(result)
+    return math.inf if value is None else value if name == "loss" else -value
+
+
+def _measured(result: dict[str, Any]) -> str:
+    name, value = _score(result)
+    if value is None:
+        return "missing"
+    return f"loss {value:.4f}" if name == "loss" else f"{100 * value:.2f}"
+
+
+def _setting(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
 
 
 def _shown(trial: Trial) -> str:

@@ -13,7 +13,7 @@ from experiments.search import Space, best, run_search, space
 @pytest.mark.parametrize("name", options("search"))
 def test_every_search_gives_every_method_the_same_number_of_trials(name: str) -> None:
     found = space(name)
-    assert set(found.trials) == set(options("method")) - {"untrained"}
+    assert {"gpart", "lora", "full"} <= set(found.trials) <= set(options("method")) - {"untrained"}
     assert len({len(trials) for trials in found.trials.values()}) == 1
 
 
@@ -37,17 +37,18 @@ def test_what_does_not_exist_is_refused(name: str, methods: list[str] | None, co
 
 def test_the_command_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "nope", "--", "task=glue/sst2"]) == 2
-    assert capsys.readouterr().err == "error: search=nope: unknown search; accepted: minilm-l6\n"
+    assert capsys.readouterr().err == f"error: search=nope: unknown search; accepted: {', '.join(options('search'))}\n"
 
 
 @pytest.mark.slow
 def test_a_search_runs_its_trials_and_never_scores_the_test_split(tiny: list[str], tmp_path: Path) -> None:
     trials = [{"recipe.head_learning_rate": rate} for rate in (1e-3, 1e-1)]
     overrides = [item for item in tiny if not item.startswith("outputs=")]
-    records = run_search(Space("tiny", {"head": trials}), [*overrides, "task=glue/sst2"], tmp_path / "search")
+    search = Space("tiny", {"head": trials})
+    records = run_search(search, [*overrides, "task=glue/sst2"], tmp_path / "search")
     assert [record["outcome"] for record in records] == ["ok", "ok"]
     assert all(record["metrics"]["test"] is None and record["track"] == "equal_budget" for record in records)
     scores = sorted((record["metrics"]["selection"]["accuracy"] for record in records), reverse=True)
-    first, second = best(records).splitlines()[1:]
+    first, second = best(search, records).splitlines()[1:]
     assert f"{100 * scores[0]:.2f}" in first
     assert f"{100 * scores[1]:.2f}" in second
