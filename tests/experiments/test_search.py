@@ -6,7 +6,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.errors import SpecError
-from experiments.overrides import options, override_errors
+from experiments.overrides import CONF, options, override_errors
 from experiments.search import Space, best, run_search, space
 
 
@@ -17,11 +17,18 @@ def test_every_search_gives_every_method_the_same_number_of_trials(name: str) ->
     assert len({len(trials) for trials in found.trials.values()}) == 1
 
 
+def described(name: str) -> list[str]:
+    """The overrides after `--` in the command that the head of the search's file gives."""
+    lines = (CONF / "search" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    command = " ".join(line.lstrip("# ").rstrip("\\") for line in lines if line.startswith("#  "))
+    return command.split(" -- ")[1].split()
+
+
 @pytest.mark.parametrize("name", options("search"))
 def test_every_trial_is_made_of_keys_that_exist(name: str) -> None:
     for method, trials in space(name).trials.items():
         for trial in trials:
-            words = [f"method={method}", *(f"{key}={value}" for key, value in trial.items())]
+            words = [*described(name), f"method={method}", *(f"{key}={value}" for key, value in trial.items())]
             assert override_errors(words) == []
 
 
