@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +105,10 @@ class SelectedParameters(Adapted):
 
     def _outside_head(self, key: str) -> bool:
         return not within(key, self.head)
+
+    def merged_model(self) -> nn.Module:
+        """A copy of the model, which has no adapter module to begin with."""
+        return copy.deepcopy(self.model)
 
     def _description(self) -> dict[str, object]:
         return {"method": self.name, "config": repr(self.config), "head": list(self.head)}

@@ -1,13 +1,17 @@
-"""`python -m experiments status|evaluate|rescore|mirror|search`: what surrounds the runs themselves (`run.py`)."""
+"""`python -m experiments COMMAND`: what surrounds the runs themselves (`run.py`)."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.errors import SpecError
+
+if TYPE_CHECKING:
+    from experiments.reevaluate import Reloaded
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,12 +23,20 @@ def main(arguments: list[str] | None = None) -> int:
     mirror = commands.add_parser("mirror", help="write the W&B runs of a folder of records anew, from the records")
     mirror.add_argument("outputs", type=Path, nargs="?", default=Path("outputs"))
     mirror.add_argument("--wandb", choices=("offline", "online"), default="offline")
-    evaluate = commands.add_parser("evaluate", help="load a run's checkpoint anew and score it again")
-    evaluate.add_argument("run", type=Path, help="the folder of a run, with its record.json")
-    evaluate.add_argument("--data", help="the folder of the data, where it has moved")
-    evaluate.add_argument("--backbone", help="the folder of the backbone, where it has moved")
-    rescore = commands.add_parser("rescore", help="score the stored generations of a run on math again")
-    rescore.add_argument("run", type=Path, help="the folder of a run, with its record.json")
+    recorded = argparse.ArgumentParser(add_help=False)
+    recorded.add_argument("run", type=Path, help="the folder of a run, with its record.json")
+    trained = argparse.ArgumentParser(add_help=False, parents=[recorded])
+    trained.add_argument("--data", help="the folder of the data, where it has moved")
+    trained.add_argument("--backbone", help="the folder of the backbone, where it has moved")
+    commands.add_parser("evaluate", parents=[trained], help="load a run's checkpoint anew and score it again")
+    commands.add_parser("rescore", parents=[recorded], help="score the stored generations of a run on math again")
+    batching = commands.add_parser(
+        "batching", parents=[trained], help="generate in batches and one at a time, and count what differs"
+    )
+    batching.add_argument("--rows", type=_count, help="so many of the first test rows; default: all")
+    harness = commands.add_parser("lm-eval", parents=[trained], help="score a run on math with lm-eval's gsm8k task")
+    harness.add_argument("--rows", type=_count, help="so many of the first test rows; default: all")
+    harness.add_argument("--few-shot", type=int, help="examples in the prompt; default: lm-eval's own 5")
     search = commands.add_parser("search", help="equal trials per method, chosen on the selection split alone")
     search.add_argument("name", help="a file of conf/search")
     search.add_argument("--methods", help="comma-separated; default: all that the search lists")
@@ -34,33 +46,43 @@ def main(arguments: list[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     chosen = parser.parse_args(words[:end])
     try:
-        if chosen.command == "evaluate":
-            return _evaluate(chosen.run, {"data": chosen.data, "backbone": chosen.backbone})
-        if chosen.command == "rescore":
-            from experiments.reevaluate import rescore as again
-
-            return _compared(*again(chosen.run))
-        if chosen.command == "search":
-            return _search(chosen, words[end + 1 :])
-        return _status(chosen.outputs) if chosen.command == "status" else _mirror(chosen.outputs, chosen.wandb)
+        return _COMMANDS[chosen.command](chosen, words[end + 1 :])
     except (SpecError, FileNotFoundError) as error:
         for line in getattr(error, "errors", [str(error)]):
             print(f"error: {line}", file=sys.stderr)
         return 2
 
 
-def _status(outputs: Path) -> int:
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: accepted: an integer of at least 1")
+    return int(text)
+
+
+def _status(chosen: argparse.Namespace, _: list[str]) -> int:
     from experiments.status import status
 
-    text, done = status(outputs)
+    text, done = status(chosen.outputs)
     print(text)
     return 0 if done else 1
 
 
-def _evaluate(folder: Path, overrides: dict[str, str | None]) -> int:
+def _reloaded(chosen: argparse.Namespace, family: str | None = None) -> Reloaded:
+    from experiments.reevaluate import reload
+
+    return reload(chosen.run, {"data": chosen.data, "backbone": chosen.backbone}, family)
+
+
+def _evaluate(chosen: argparse.Namespace, _: list[str]) -> int:
     from experiments.reevaluate import evaluate
 
-    return _compared(*evaluate(folder, overrides))
+    return _compared(*evaluate(_reloaded(chosen)))
+
+
+def _rescore(chosen: argparse.Namespace, _: list[str]) -> int:
+    from experiments.reevaluate import rescore
+
+    return _compared(*rescore(chosen.run))
 
 
 def _compared(recorded: dict[str, Any], now: dict[str, Any]) -> int:
@@ -69,10 +91,30 @@ def _compared(recorded: dict[str, Any], now: dict[str, Any]) -> int:
     return 0 if all(recorded[name] == value for name, value in now.items()) else 1
 
 
-def _mirror(outputs: Path, mode: str) -> int:
+def _batching(chosen: argparse.Namespace, _: list[str]) -> int:
+    from experiments.reevaluate import batching
+
+    compared = batching(_reloaded(chosen, "math"), chosen.rows)
+    print(f"{compared.identical} generations are the same in batches and one at a time, {compared.differing} are not")
+    if compared.differing:
+        print(f"largest gap of logits at a first differing token: {compared.largest_gap:.3g}")
+    return 0 if compared.by_rounding else 1
+
+
+def _lm_eval(chosen: argparse.Namespace, _: list[str]) -> int:
+    from experiments.families.math.harness import require_harness
+    from experiments.reevaluate import lm_eval
+
+    require_harness()
+    for name, value in lm_eval(_reloaded(chosen, "math"), chosen.rows, chosen.few_shot).items():
+        print(f"{name}: {value}")
+    return 0
+
+
+def _mirror(chosen: argparse.Namespace, _: list[str]) -> int:
     from experiments.mirror import rebuild
 
-    print(f"{rebuild(outputs, mode)} records mirrored")
+    print(f"{rebuild(chosen.outputs, chosen.wandb)} records mirrored")
     return 0
 
 
@@ -84,6 +126,17 @@ def _search(chosen: argparse.Namespace, overrides: list[str]) -> int:
     records = run_search(found, overrides, chosen.outputs)
     print(best(found, records))
     return 0 if all(record["outcome"] == "ok" for record in records) else 1
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
+    "status": _status,
+    "mirror": _mirror,
+    "evaluate": _evaluate,
+    "rescore": _rescore,
+    "batching": _batching,
+    "lm-eval": _lm_eval,
+    "search": _search,
+}
 
 
 if __name__ == "__main__":

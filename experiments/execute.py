@@ -97,7 +97,7 @@ def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
 
     started = time.perf_counter()
     names = [name for name in examples if name != "train"]
-    predictions = {name: family.predict(adapted.model, name, raw[name], examples[name]) for name in names}
+    predictions = {name: family.predict(adapted, name, raw[name], examples[name]) for name in names}
     result["cost"]["eval_seconds"] = time.perf_counter() - started
     save(list(predictions.values()), folder / "predictions.parquet")
     result["metrics"] = _scores(task, {name: part.metrics for name, part in predictions.items()})

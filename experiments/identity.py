@@ -19,8 +19,8 @@ _BACKBONE_PROVENANCE = ("family", "source", "hub", "revision", "path", "architec
 _DATA_KEYS = ("source", "train_rows", "test_rows")
 _RECIPE_PROVENANCE = ("name", "sources")
 _TASK_PROVENANCE = ("hub",)  # where the rows come from is in the data reference
-# A recipe's keys at the values that change nothing, so that a key can be added without changing every identity.
-_NEUTRAL = {"accumulation": 1, "label_smoothing": 0.0, "precision": "float32"}
+# Keys of recipe and task at the values that change nothing, so that a key can be added without changing every identity.
+_NEUTRAL = {"accumulation": 1, "label_smoothing": 0.0, "precision": "float32", "generation": "transformers"}
 
 
 def canonical_json(value: Any) -> str:
@@ -50,7 +50,7 @@ def run_id(spec: RunSpec, data_reference: Mapping[str, Any], backbone_reference:
     config = spec.config
     parts = {
         "method": config["method"],
-        "task": _without(config["task"], _TASK_PROVENANCE),
+        "task": _without(config["task"], (*_TASK_PROVENANCE, *_neutral(config["task"]))),
         "data": {key: config["data"][key] for key in _DATA_KEYS},
         "backbone": _without(config["backbone"], _BACKBONE_PROVENANCE),
         "recipe": _without(config["recipe"], (*_RECIPE_PROVENANCE, *_neutral(config["recipe"]))),
@@ -70,8 +70,8 @@ def _without(section: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in dropped}
 
 
-def _neutral(recipe: Mapping[str, Any]) -> list[str]:
-    return [key for key, value in _NEUTRAL.items() if recipe.get(key) == value]
+def _neutral(section: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in _NEUTRAL.items() if section.get(key) == value]
 
 
 def cell_key(spec: RunSpec, subset: str) -> dict[str, str]:

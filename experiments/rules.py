@@ -122,6 +122,7 @@ FAMILY_RULES: Mapping[str, Mapping[str, Rule]] = {
         "task.keep": _one_of("first", "last"),
         "task.calculator_marks": _one_of("keep", "drop"),
         "task.max_new_tokens": _COUNT,
+        "task.generation": _one_of("transformers", "vllm"),
     },
 }
 """The keys that runs of one family of tasks have besides; other families' keys are unknown to them."""

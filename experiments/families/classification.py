@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction
 from transformers.utils.logging import tqdm
 
+from baselines import Adapted
 from experiments import metrics
 from experiments.families.family import Examples, Family, Metrics, Predictions
 
@@ -56,9 +57,9 @@ class Classification(Family):
         model.train(was_training)
         return torch.cat(parts).numpy()
 
-    def predict(self, model: nn.Module, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
+    def predict(self, adapted: Adapted, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
         """Predict and score one split; `logits` are kept beside the predicted classes."""
-        logits = self.outputs(model, examples, self.spec["recipe"]["eval_batch_size"])
+        logits = self.outputs(adapted.model, examples, self.spec["recipe"]["eval_batch_size"])
         prediction = self.predicted(logits)
         labels = np.asarray(rows[self.task["label"]])
         frame = pd.DataFrame(

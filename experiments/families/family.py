@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
+from baselines import Adapted
 from experiments.spec import RunSpec
 
 Metrics = dict[str, float | None]
@@ -100,7 +101,7 @@ class Family(ABC):
         """The prediction that follows from each row of `outputs`."""
 
     @abstractmethod
-    def predict(self, model: nn.Module, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
+    def predict(self, adapted: Adapted, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
         """Predict and score one split."""
 
     def check(self) -> list[str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
+import re
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from experiments.__main__ import main
 from experiments.errors import SpecError
@@ -130,6 +135,86 @@ def test_generations_alone_give_the_recorded_scores(
     frame.to_parquet(folder / "predictions.parquet")
     assert main(["rescore", str(folder)]) == 1
     assert main(["evaluate", str(folder)]) == 0
+
+
+def test_batches_write_what_is_written_one_at_a_time(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(*words, "method=gpart")
+    folder = folder_of(tmp_path / "outputs", result["id"])
+    capsys.readouterr()
+    assert main(["batching", str(folder), "--rows", "7"]) == 0
+    line, *further = capsys.readouterr().out.splitlines()
+    same, differing = re.findall(r"\d+", line)
+    assert int(same) + int(differing) == 7
+    assert bool(further) == (int(differing) > 0)
+    with pytest.raises(SystemExit):
+        main(["batching", str(folder), "--rows", "0"])
+
+
+class Vllm:
+    """What the suite uses of vLLM's interface, with transformers behind it: reads the folder that is written for it."""
+
+    __spec__ = SimpleNamespace(name="vllm")
+    SamplingParams = SimpleNamespace
+
+    class LLM:
+        def __init__(self, model: str, dtype: str, max_model_len: int) -> None:
+            self.model = AutoModelForCausalLM.from_pretrained(model)
+            self.tokenizer = AutoTokenizer.from_pretrained(model)
+
+        def generate(self, prompts: list[Any], parameters: list[Any]) -> list[Any]:
+            return [self._one(*pair) for pair in zip(prompts, parameters, strict=True)]
+
+        def _one(self, prompt: dict[str, list[int]], limits: Any) -> Any:
+            inputs = torch.tensor([prompt["prompt_token_ids"]])
+            ids = self.model.generate(inputs, max_new_tokens=limits.max_tokens, do_sample=False)[0, inputs.shape[1] :]
+            reason = "stop" if ids[-1] == self.tokenizer.eos_token_id else "length"
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
+            return SimpleNamespace(
+                outputs=[SimpleNamespace(text=text, token_ids=ids.tolist(), finish_reason=reason)],
+            )
+
+
+@pytest.mark.parametrize("method", ["gpart", "full"])
+def test_the_vllm_back_end_is_given_the_trained_model(
+    method: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = [*words, f"method={method}", "recipe.epochs=6"]
+    plain = run(*same)
+    monkeypatch.setitem(sys.modules, "vllm", cast(ModuleType, Vllm))
+    other = run(*same, "task.generation=vllm")
+    assert other["id"] != plain["id"], "another program may write other texts"
+    written, expected = (predictions_of(tmp_path / "outputs", r["id"])["generation"] for r in (other, plain))
+    assert len(set(expected)) > 1
+    assert list(written) == list(expected)
+    assert other["metrics"]["test"] == plain["metrics"]["test"]
+
+
+def test_vllm_that_is_not_installed_is_one_line(words: list[str]) -> None:
+    if importlib.util.find_spec("vllm"):
+        pytest.skip("vllm is installed")
+    with pytest.raises(SpecError, match=r"task\.generation=vllm: not installed here .* accepted: transformers"):
+        run(*words, "method=gpart", "task.generation=vllm")
+
+
+def test_lm_eval_scores_a_run(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("lm_eval", reason="lm-eval is an optional extra")
+    result = run(*words, "method=full", "recipe.epochs=12", "task.prompt=question-answer")
+    folder = folder_of(tmp_path / "outputs", result["id"])
+    capsys.readouterr()
+    assert main(["lm-eval", str(folder), "--few-shot", "0", "--rows", "6"]) == 0
+    scores = dict(line.split(": ") for line in capsys.readouterr().out.splitlines() if line.startswith("exact_match"))
+    assert float(scores["exact_match,strict-match"]) > 0
+
+
+def test_lm_eval_that_is_not_installed_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    if importlib.util.find_spec("lm_eval"):
+        pytest.skip("lm-eval is installed")
+    assert main(["lm-eval", "anywhere"]) == 2
+    assert (
+        capsys.readouterr().err == "error: lm-eval: not installed here; accepted: after `pip install -e '.[lm-eval]'`\n"
+    )
 
 
 def test_several_test_sets_after_one_training(words: list[str], tmp_path: Path) -> None:

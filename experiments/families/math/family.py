@@ -24,10 +24,11 @@ from transformers import (
 )
 from transformers.utils.logging import tqdm
 
+from baselines import Adapted
 from experiments import backbones
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, Metrics, Predictions, TrainerOptions
-from experiments.families.math import answers, examples, generation, scoring
+from experiments.families.math import answers, examples, generation, generation_vllm, scoring
 from experiments.families.math.examples import IGNORED
 from experiments.families.math.prompts import Prompt
 from experiments.spec import RunSpec
@@ -58,6 +59,8 @@ class Math(Family):
             errors.append("protocol=best_on_dev: no epoch is chosen by generated answers; accepted: heldout")
         if self.spec["recipe"]["group_by_length"] and self.task["packing"]:
             errors.append("recipe.group_by_length=true: packed rows have one length; accepted: false, or no packing")
+        if self.task["generation"] == "vllm":
+            errors += generation_vllm.missing()
         return errors
 
     @cached_property
@@ -133,22 +136,14 @@ class Math(Family):
         """The likeliest token of each row of logits."""
         return outputs.argmax(-1)
 
-    def predict(self, model: nn.Module, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
+    def predict(self, adapted: Adapted, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
         """The loss on the selection split; on a test split the generations, the answers in them and their scores."""
         if split == "selection":
-            return Predictions(split, pd.DataFrame(), {"loss": self._loss(model, examples)})
-        questions, solutions = self._texts(rows)
+            return Predictions(split, pd.DataFrame(), {"loss": self._loss(adapted.model, examples)})
+        _, solutions = self._texts(rows)
         section = self._section(split)
         golds = [answers.gold_answer(solution, section["kind"]) for solution in solutions]
-        written = generation.generate(
-            model,
-            self.tokenizer,
-            [self.prompt.evaluation(question) for question in questions],
-            max_new_tokens=section["max_new_tokens"],
-            stop=self.prompt.stop,
-            batch_size=self.spec["recipe"]["eval_batch_size"],
-            context=self._context,
-        )
+        written = self._write(adapted, rows, split)
         scores = scoring.score([part.raw for part in written], golds, section["kind"], self.prompt)
         self._notes[f"{split}_generation"] = {
             "ended": generation.count_ends(written),
@@ -168,12 +163,31 @@ class Math(Family):
                 "label": 1,
             }
         )
-        loss = {"loss": self._loss(model, examples)}
+        loss = {"loss": self._loss(adapted.model, examples)}
         return Predictions(split, frame, {**scores.metrics, **loss})
 
     def notes(self) -> dict[str, Any]:
         """Examples that were cut or left out, and how generations ended, by split."""
         return {"sequences": self._notes}
+
+    def generation_limits(self, split: str) -> dict[str, Any]:
+        """The options of a test split that both back ends of generation take."""
+        return {
+            "max_new_tokens": self._section(split)["max_new_tokens"],
+            "stop": self.prompt.stop,
+            "context": self._context,
+        }
+
+    def prompts(self, rows: datasets.Dataset) -> list[str]:
+        """What the model is asked to go on from, a text for each row."""
+        return [self.prompt.evaluation(question) for question in self._texts(rows)[0]]
+
+    def _write(self, adapted: Adapted, rows: datasets.Dataset, split: str) -> list[generation.Generation]:
+        prompts, limits = self.prompts(rows), self.generation_limits(split)
+        if self.task["generation"] == "vllm":
+            return generation_vllm.generate_vllm(adapted.merged_model(), self.tokenizer, prompts, **limits)
+        batch_size = self.spec["recipe"]["eval_batch_size"]
+        return generation.generate(adapted.model, self.tokenizer, prompts, batch_size=batch_size, **limits)
 
     @property
     def _context(self) -> int:

@@ -71,6 +71,11 @@ class Comparison:
         """The largest gap, 0 where nothing differs."""
         return max(self.gaps, default=0.0)
 
+    @property
+    def by_rounding(self) -> bool:
+        """Whether rounding explains every difference: two logits closer than 1e-4, in float32."""
+        return self.largest_gap < 1e-4
+
 
 def generate(
     model: PreTrainedModel,

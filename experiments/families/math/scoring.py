@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import datasets
-import evaluate
 
 from experiments.families.math.answers import Kind, Mode, equal, extract
 from experiments.families.math.prompts import Prompt
@@ -76,28 +72,3 @@ def score(generations: Sequence[str], golds: Sequence[str], kind: Kind, prompt: 
 
 
 _MODES: tuple[Mode, Mode] = ("strict", "lenient")
-
-
-class MathAnswers(evaluate.Metric):
-    """`MathAnswers(config_name="number").compute(predictions=generations, references=golds, prompt=prompt)`.
-
-    Returns what `Scores.metrics` holds; `config_name` is the kind, `number` or `math`.
-
-    Raises:
-        ValueError: if `config_name` is no kind; see also `score`.
-    """
-
-    def _info(self) -> evaluate.MetricInfo:
-        if self.config_name not in ("number", "math"):
-            raise ValueError(f"metric={self.config_name}: no such kind of answer; accepted: number, math")
-        text = datasets.Value("string")
-        return evaluate.MetricInfo(
-            description="Final answers of generated solutions, strictly declared and leniently found.",
-            citation="Cobbe et al. 2021 (arXiv 2110.14168); Hendrycks et al. 2021 (arXiv 2103.03874)",
-            inputs_description="predictions: generations; references: gold answers",
-            features=datasets.Features({"predictions": text, "references": text}),
-        )
-
-    def _compute(self, *, predictions: Sequence[str], references: Sequence[str], prompt: Prompt) -> dict[str, Any]:
-        kind: Kind = "number" if self.config_name == "number" else "math"
-        return score(predictions, references, kind, prompt).metrics

@@ -15,10 +15,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from experiments.errors import SpecError
 from experiments.families.math import generation
 from experiments.families.math.generation import compare_batched, count_ends, generate
-from experiments.families.math.generation_vllm import generate_vllm, require_vllm
+from experiments.families.math.generation_vllm import generate_vllm
 
 WORDS = [f"w{number}" for number in range(40)]
 PROMPTS = ["w1", "w2 w3 w4 w5 w6 w7 w8", "w9 w9 w1", "w3 w1 w4 w1 w5 w9 w2 w6 w5 w3 w5", "w20 w30"]
@@ -276,25 +275,12 @@ def test_a_comparison_measures_the_gap_where_two_generations_part(model, tokeniz
     assert compared.gaps[1] == compared.largest_gap == math.inf
 
 
-def test_vllm_that_is_not_installed_is_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "vllm", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SpecError, match="vllm is not installed") as error:
-        require_vllm()
-    assert len(error.value.errors) == 1
-    with pytest.raises(SpecError):
-        generate_vllm(Path("merged"), ["w1"], max_new_tokens=1, stop=[], context=8)
-
-
-def test_what_is_handed_to_vllm_and_made_of_its_answers(tokenizer, monkeypatch):
+def test_what_is_handed_to_vllm_and_made_of_its_answers(model, tokenizer, monkeypatch):
     seen: dict[str, Any] = {}
 
     class Engine:
         def __init__(self, **options: Any) -> None:
-            seen.update(options)
-
-        def get_tokenizer(self) -> Any:
-            return tokenizer
+            seen.update(options, files={path.name for path in Path(options["model"]).iterdir()})
 
         def generate(self, prompts: list[Any], parameters: list[Any]) -> list[Any]:
             seen.update(prompts=prompts, parameters=parameters)
@@ -309,14 +295,15 @@ def test_what_is_handed_to_vllm_and_made_of_its_answers(tokenizer, monkeypatch):
     module.__spec__ = SimpleNamespace(name="vllm")  # type: ignore[assignment]
     monkeypatch.setitem(sys.modules, "vllm", module)
     prompts = ["w1", "w1 w2 w3 w4 w5 w6 w7", "w2 w2", "w3 w3 w3 w3"]
-    results = generate_vllm(Path("merged"), prompts, max_new_tokens=4, stop=["Question"], context=8)
+    results = generate_vllm(model, tokenizer, prompts, max_new_tokens=4, stop=["Question"], context=8)
     assert [(r.text, r.tokens, r.ended) for r in results] == [
         ("w5 w6 ", 3, "stop"),
         ("", 0, "no_room"),
         ("w7", 2, "eos"),
         ("w8", 1, "length"),
     ]
-    assert (seen["model"], seen["max_model_len"]) == ("merged", 8)
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= seen["files"]
+    assert seen["max_model_len"] == 8
     assert [p.max_tokens for p in seen["parameters"]] == [4, 4, 3]
     assert {p.temperature for p in seen["parameters"]} == {0.0}
     assert seen["prompts"][0] == {"prompt_token_ids": [1, 4]}

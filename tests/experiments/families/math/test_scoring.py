@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import evaluate
 import pytest
 
 from experiments.families.math.prompts import Prompt, load
-from experiments.families.math.scoring import MathAnswers, cut, score
+from experiments.families.math.scoring import cut, score
 
 GOLDEN = [
     json.loads(line) for line in (Path(__file__).parent / "golden.jsonl").read_text(encoding="utf-8").splitlines()
@@ -61,15 +60,6 @@ def test_the_prompts_phrase_makes_an_answer_strict():
     assert score(["So it is 5"], ["5"], "number", load("plain")).strict == (False,)
 
 
-def test_it_is_an_evaluate_metric():
-    metric = MathAnswers(config_name="number", experiment_id="scoring", keep_in_memory=True)
-    assert isinstance(metric, evaluate.Metric)
-    metric.add_batch(predictions=["#### 5"], references=["5"])
-    metric.add_batch(predictions=["6", ""], references=["6", "7"])
-    expected = {"strict": pytest.approx(1 / 3), "lenient": pytest.approx(2 / 3), "unanswered": pytest.approx(1 / 3)}
-    assert metric.compute(prompt=load("plain")) == expected
-
-
 def test_wrong_input_is_refused():
     plain = load("plain")
     with pytest.raises(ValueError, match="0 generations, 0 gold answers; accepted: equally many, at least 1"):
@@ -80,5 +70,3 @@ def test_wrong_input_is_refused():
         score(["5"], ["five"], "number", plain)
     with pytest.raises(ValueError, match="gold answer ' ': accepted: a formula"):
         score(["5"], [" "], "math", plain)
-    with pytest.raises(ValueError, match="metric=words: no such kind of answer; accepted: number, math"):
-        MathAnswers(config_name="words", keep_in_memory=True)
