@@ -80,18 +80,19 @@ def run_search(search: Space, overrides: Sequence[str], outputs: Path) -> list[d
 def best(search: Space, records: Sequence[dict[str, Any]]) -> str:
     """A table, best first, of every method's trials: what chooses among them on the selection split, and the settings.
 
-    That is the primary metric, or the loss where the primary metric is not computed there (generated answers).
+    That is the primary metric, or the loss where the primary metric is not computed there (generated answers); of equal
+    trials the one that the search lists first.
     """
-    settings = sorted({key for trials in search.trials.values() for trial in trials for key in trial})
-    varied = [key for key in settings if len({str(_setting(r["config"], key)) for r in records}) > 1]
-    rows = sorted(records, key=lambda r: (r["config"]["method"]["name"], r["key"]["task"], _rank(r)))
+    settings = sorted({key for trials in search.trials.values() for trial in trials for key in trial if "." in key})
+    varied = [key for key in settings if len({_setting(r["config"], key) for r in records}) > 1]
+    rows = sorted(records, key=lambda r: (r["config"]["method"]["name"], r["key"]["task"], _rank(r), _place(search, r)))
     table = pd.DataFrame(
         [
             {
                 "method": r["config"]["method"]["name"],
                 "task": r["key"]["task"],
                 "selection": _measured(r),
-                **{key: f"{_setting(r['config'], key)}" for key in varied},
+                **{key: _setting(r["config"], key) for key in varied},
                 "outcome": r["outcome"],
             }
             for r in rows
@@ -111,6 +112,14 @@ def _rank(result: dict[str, Any]) -> float:
     """Less is better; a trial without a score comes last."""
     name, value = _score(result)
     return math.inf if value is None else value if name == "loss" else -value
+
+
+def _place(search: Space, result: dict[str, Any]) -> int:
+    """The trial's place in the search's list."""
+    for place, trial in enumerate(search.trials[result["config"]["method"]["name"]]):
+        if all(_setting(result["config"], key) == value for key, value in trial.items() if "." in key):
+            return place
+    return sys.maxsize
 
 
 def _measured(result: dict[str, Any]) -> str:

@@ -21,6 +21,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from experiments.errors import SpecError
 
+_MOST_NEW_TOKENS = 256
+"""The harness's own default; it refuses a context that is no longer."""
+
 
 def require_harness() -> None:
     """Refuse where the harness is not installed.
@@ -49,7 +52,8 @@ def harness_scores(
         tokenizer: the model's.
         train: rows with `question` and `answer`, from which the examples in the prompt are drawn.
         test: rows with the same columns, to be scored.
-        context: tokens that prompt and answer may take together; the harness drops a longer prompt's first tokens.
+        context: tokens that prompt and answer may take together, at most half of them the answer's; the harness drops
+            the first tokens of a longer prompt.
         batch_size: prompts at a time.
         few_shot: examples in the prompt; None: the harness's own number, 5.
 
@@ -75,6 +79,7 @@ def harness_scores(
             model=language_model,
             tasks=[task],
             num_fewshot=few_shot,
+            gen_kwargs={"max_gen_toks": min(_MOST_NEW_TOKENS, context // 2)},
             log_samples=False,
             task_manager=tasks.TaskManager(include_path=name),
         )
