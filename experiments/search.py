@@ -117,7 +117,8 @@ def _rank(result: dict[str, Any]) -> float:
 def _place(search: Space, result: dict[str, Any]) -> int:
     """The trial's place in the search's list."""
     for place, trial in enumerate(search.trials[result["config"]["method"]["name"]]):
-        if all(_setting(result["config"], key) == value for key, value in trial.items() if "." in key):
+        settings = ((_setting(result["config"], key), value) for key, value in trial.items() if "." in key)
+        if all(recorded in (value, None) for recorded, value in settings):  # recipe.d is kept with the method
             return place
     return sys.maxsize
 
