@@ -53,7 +53,8 @@ def test_every_recipe_is_found_by_its_method_backbone_and_task(recipe: str) -> N
     if backbone in EMBEDDED:
         spec = load("profile=embedded", f"method={method}", f"task={EMBEDDED[backbone]}")
     else:
-        spec = load(f"method={method}", f"backbone={backbone}", f"task={'/'.join(task)}")
+        local = ["backbone.source=local", "backbone.path=FOLDER"] if backbone in SEARCHED else []
+        spec = load(f"method={method}", f"backbone={backbone}", f"task={'/'.join(task)}", *local)
     assert spec["recipe"]["name"] == recipe
     tracks = {**dict.fromkeys(EMBEDDED, "unsearched"), **dict.fromkeys(SEARCHED, "equal_budget")}
     assert spec["track"] == tracks.get(backbone, "published")
