@@ -61,6 +61,10 @@ def check(backbone: Backbone) -> list[str]:
     return errors
 
 
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
+"""Models that count positions from the padding's id on, and so have fewer than their table."""
+
+
 def _weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
@@ -84,6 +88,21 @@ def config(backbone: Backbone) -> PretrainedConfig:
         return AutoConfig.for_model(**backbone["architecture"])
     source, options = location(backbone)
     return AutoConfig.from_pretrained(source, **options)
+
+
+def require_positions(found: PretrainedConfig, max_length: int) -> None:
+    """Refuse a length of sequence that the model has no positions for.
+
+    Raises:
+        ValueError: naming key, value and the most that is accepted.
+    """
+    positions = getattr(found, "max_position_embeddings", None)
+    if positions and found.model_type in _POSITIONS_AFTER_PADDING:
+        positions -= found.pad_token_id + 1
+    if positions and max_length > positions:
+        raise ValueError(
+            f"backbone.max_length={max_length}: the model has fewer positions; accepted: at most {positions}"
+        )
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Glue(Classification):
     def meta(self) -> PreTrainedModel:
         """See `Family.meta`."""
         config, pooling = self._labelled(backbones.config(self.backbone)), self.backbone["pooling"]
+        backbones.require_positions(config, self.backbone["max_length"])
         with torch.device("meta"):
             if pooling == "model":
                 return AutoModelForSequenceClassification.from_config(config)

@@ -71,8 +71,10 @@ class Math(Family):
 
     def meta(self) -> PreTrainedModel:
         """See `Family.meta`."""
+        config = backbones.config(self.backbone)
+        backbones.require_positions(config, self._context)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(backbones.config(self.backbone))
+            return AutoModelForCausalLM.from_config(config)
 
     def load(self, head_seed: int) -> PreTrainedModel:
         """The pretrained language model in float32; it has no new head, so `head_seed` changes nothing."""
