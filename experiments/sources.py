@@ -231,9 +231,7 @@ def _local_files(task: Section, data: Section, split: str) -> list[Path]:
 
 def _missing_columns(task: Section, data: Section, folder: Path, split: str, present: list[str]) -> list[str]:
     if not present:
-        return [
-            f"data.path={data['path']}: split {split} in {folder} has neither rows nor columns; accepted: a row or more"
-        ]
+        return [f"data.path={data['path']}: split {split} in {folder} has no rows; accepted: one or more"]
     return [
         f"data.path={data['path']}: split {split} in {folder} has no column {name}; it has {', '.join(present)}; "
         f"accepted: the hub's column names {', '.join([*task['inputs'], task['label']])}"
