@@ -101,7 +101,7 @@ def require_positions(found: PretrainedConfig, max_length: int) -> None:
         positions -= found.pad_token_id + 1
     if positions and max_length > positions:
         raise ValueError(
-            f"backbone.max_length={max_length}: more than the model has positions; accepted: at most {positions}"
+            f"backbone.max_length={max_length}: the model has {positions} positions; accepted: that or less"
         )
 
 
