@@ -84,7 +84,7 @@ def best(search: Space, records: Sequence[dict[str, Any]]) -> str:
     trials the one that the search lists first.
     """
     settings = sorted({key for trials in search.trials.values() for trial in trials for key in trial if "." in key})
-    varied = [key for key in settings if len({_setting(r["config"], key) for r in records}) > 1]
+    varied = [key for key in settings if len({str(_setting(r["config"], key)) for r in records}) > 1]
     rows = sorted(records, key=lambda r: (r["config"]["method"]["name"], r["key"]["task"], _rank(r), _place(search, r)))
     table = pd.DataFrame(
         [
@@ -118,7 +118,8 @@ def _place(search: Space, result: dict[str, Any]) -> int:
     """The trial's place in the search's list."""
     for place, trial in enumerate(search.trials[result["config"]["method"]["name"]]):
         settings = ((_setting(result["config"], key), value) for key, value in trial.items() if "." in key)
-        if all(recorded in (value, None) for recorded, value in settings):  # recipe.d is kept with the method
+        # A record keeps recipe.d with the method, and a prompt as what its name stands for.
+        if all(recorded in (value, None) or isinstance(recorded, dict) for recorded, value in settings):
             return place
     return sys.maxsize
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,22 @@ def test_a_search_runs_its_trials_and_never_scores_the_test_split(tiny: list[str
     first, second = best(search, records).splitlines()[1:]
     assert f"{100 * scores[0]:.2f}" in first
     assert f"{100 * scores[1]:.2f}" in second
+
+
+def trial_record(prompt: dict[str, str], rate: float, loss: float) -> dict[str, Any]:
+    """The part of a math run's record that a search reads; the record keeps the prompt as what its name stands for."""
+    return {
+        "config": {"method": {"name": "gpart"}, "recipe": {"learning_rate": rate}, "task": {"prompt": prompt}},
+        "key": {"task": "math/gsm8k"},
+        "metrics": {"primary": "strict", "selection": {"loss": loss}},
+        "outcome": "ok",
+    }
+
+
+def test_a_setting_that_is_recorded_as_a_section_takes_part_in_the_table() -> None:
+    trials = [{"task.prompt": "words", "recipe.learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
+    prompt = {"template": "{question}"}
+    records = [trial_record(prompt, rate, loss) for rate, loss in ((1e-1, 2.5), (1e-2, 2.5), (1e-3, 3.0))]
+    lines = best(Space("words", {"gpart": trials}), records).splitlines()
+    assert [line.split()[-2] for line in lines] == ["recipe.learning_rate", "0.010", "0.100", "0.001"]
+    assert "task.prompt" not in lines[0]
