@@ -1,26 +1,27 @@
-"""`python -m analysis tables DIR`: tables of the run records below a folder, on screen and as files."""
+"""`python -m analysis COMMAND DIR`: what a paper prints, from the run records in a folder and below."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from analysis import render
-from analysis.cells import Section, sections
-from analysis.differences import Difference, baseline_row, differences
-from analysis.records import InputError, read_runs
-from analysis.tables import Table, difference_table, score_table, trials_note
+from analysis import table_command
+from analysis.records import InputError
 
-FORMATS = ("markdown", "csv", "latex")
+COMMANDS = (table_command,)
+"""Modules of commands; each registers its parser, with `execute` as what the command does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 2, with a line for each thing wrong, where the input is bad."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.register(commands)
+    options = parser.parse_args(arguments)
     try:
-        _tables(options.folder, options.out or options.folder / "tables", options.baseline, options.format)
+        options.execute(options)
     except InputError as error:
         print("\n".join(error.lines), file=sys.stderr)
         return 2
@@ -28,57 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{error.filename}: cannot be written ({error.strerror})", file=sys.stderr)
         return 2
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    tables = commands.add_parser("tables", help="mean, spread and number of runs per method and task")
-    tables.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
-    tables.add_argument("--baseline", metavar="ROW", help="a method or a row's label to take paired differences to")
-    tables.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/tables)")
-    tables.add_argument(
-        "--format", type=_formats, default=FORMATS, metavar="NAMES", help=f"of {','.join(FORMATS)} (default: all)"
-    )
-    return parser
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: unknown format; accepted: {', '.join(FORMATS)}")
-    return names
-
-
-def _tables(folder: Path, out: Path, baseline: str | None, formats: Sequence[str]) -> None:
-    runs = read_runs(folder)
-    found = sections(runs)
-    tables = [score_table(section) for section in found]
-    files = [("csv", "tables.csv", render.scores_csv(found))]
-    if baseline is not None:
-        compared, entries = _compared(found, baseline)
-        tables += compared
-        files.append(("csv", "differences.csv", render.differences_csv(entries, baseline)))
-    text = render.markdown(tables) + (trials_note(runs) or "")
-    files += [("markdown", "tables.md", text), ("latex", "tables.tex", render.latex(tables))]
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
-    for kind, name, content in files:
-        if kind in formats:
-            (out / name).write_text(content, encoding="utf-8")
-    (out / "cells.json").write_text(render.cells_json(found, folder), encoding="utf-8")
-    print(f"written to {out}")
-
-
-def _compared(found: Sequence[Section], baseline: str) -> tuple[list[Table], list[Difference]]:
-    tables, entries = [], []
-    for section, row in zip(found, baseline_row(found, baseline), strict=True):
-        if row is not None:
-            own = differences(section, row)
-            tables.append(difference_table(section, row, own))
-            entries += own
-    return tables, entries
 
 
 if __name__ == "__main__":

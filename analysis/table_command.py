@@ -1,0 +1,71 @@
+"""`python -m analysis tables DIR`: scores and paired differences, on screen and as files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis import render
+from analysis.cells import Section, sections
+from analysis.differences import Difference, baseline_row, differences
+from analysis.records import read_runs
+from analysis.tables import Table, difference_table, score_table, trials_note
+
+FORMATS = ("markdown", "csv", "latex")
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    tables = commands.add_parser("tables", help="mean, spread and number of runs per method and task")
+    tables.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
+    tables.add_argument("--baseline", metavar="ROW", help="a method or a row's label to take paired differences to")
+    tables.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/tables)")
+    tables.add_argument(
+        "--format", type=_formats, default=FORMATS, metavar="NAMES", help=f"of {','.join(FORMATS)} (default: all)"
+    )
+    tables.set_defaults(execute=lambda o: write_tables(o.folder, o.out or o.folder / "tables", o.baseline, o.format))
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: unknown format; accepted: {', '.join(FORMATS)}")
+    return names
+
+
+def write_tables(folder: Path, out: Path, baseline: str | None, formats: Sequence[str] = FORMATS) -> None:
+    """Print the tables of the records below a folder, and write them as files.
+
+    Raises:
+        InputError: if a record cannot be used, or no row is the baseline.
+        OSError: if a file cannot be written.
+    """
+    runs = read_runs(folder)
+    found = sections(runs)
+    tables = [score_table(section) for section in found]
+    files = [("csv", "tables.csv", render.scores_csv(found))]
+    if baseline is not None:
+        compared, entries = _compared(found, baseline)
+        tables += compared
+        files.append(("csv", "differences.csv", render.differences_csv(entries, baseline)))
+    text = render.markdown(tables) + (trials_note(runs) or "")
+    files += [("markdown", "tables.md", text), ("latex", "tables.tex", render.latex(tables))]
+    print(text)
+    out.mkdir(parents=True, exist_ok=True)
+    for kind, name, content in files:
+        if kind in formats:
+            (out / name).write_text(content, encoding="utf-8")
+    (out / "cells.json").write_text(render.cells_json(found, folder), encoding="utf-8")
+    print(f"written to {out}")
+
+
+def _compared(found: Sequence[Section], baseline: str) -> tuple[list[Table], list[Difference]]:
+    tables, entries = [], []
+    for section, row in zip(found, baseline_row(found, baseline), strict=True):
+        if row is not None:
+            own = differences(section, row)
+            tables.append(difference_table(section, row, own))
+            entries += own
+    return tables, entries
