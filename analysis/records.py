@@ -184,7 +184,8 @@ def _check(record: Any) -> None:
 
 def _run(path: Path, record: dict[str, Any]) -> Run:
     config, provenance = record["config"], record["provenance"]
-    column = Column(**record["key"], metric=config["task"]["primary_metric"])
+    key = {**record["key"], "backbone": _backbone(config["backbone"])}
+    column = Column(**key, metric=config["task"]["primary_metric"])
     references = {name: provenance.get(name) for name in ("data_reference", "backbone_reference")}
     leaves = {
         name: value
@@ -209,6 +210,15 @@ def _run(path: Path, record: dict[str, Any]) -> Run:
         circumstances=_circumstances(provenance, column.split),
         is_trial=not config.get("test", True),
     )
+
+
+def _backbone(backbone: Mapping[str, Any]) -> str:
+    """The backbone's name; at another image size than the one it was pretrained with, `NAME@SIZE`.
+
+    Every method sees less at half the size, so that such runs are no rows beside runs at the full one.
+    """
+    size = backbone.get("image_size")
+    return backbone["name"] if size is None else f"{backbone['name']}@{size}"
 
 
 def _capacity(method: Mapping[str, Any]) -> tuple[str, Value] | None:

@@ -48,6 +48,14 @@ def test_runs_that_differ_beside_their_seeds_are_never_averaged(runs: Path, chan
     assert label in labels(section)
 
 
+def test_another_image_size_is_another_table(runs: Path) -> None:
+    found = grouped(
+        runs, *(record(m, config__backbone__image_size=size) for m in ("gpart", "head") for size in (None, 112))
+    )
+    assert [section.backbone for section in found] == ["minilm-l6", "minilm-l6@112"]
+    assert all(labels(section) == ["gpart, d=4608", "head"] for section in found)
+
+
 def test_a_setting_that_differs_between_columns_alone_makes_no_row(runs: Path) -> None:
     (section,) = grouped(
         runs, record(), record(task="glue/cola", metric="matthews_correlation", config__recipe__learning_rate=0.02)
