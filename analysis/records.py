@@ -23,7 +23,7 @@ _TOP_LEVEL = frozenset(
 # Settings that change no result, as experiments/identity.py has them. Any other key that differs makes another row.
 _NO_RESULT = re.compile(
     r"(seed|d|plan|test|rerun|outputs|isolation|local|threads|hub_timeout|keep_checkpoint)$"
-    r"|(logger|recipe\.sources|task\.hub|backbone\.architecture)(\.|$)"
+    r"|(logger|diagnostics|recipe\.sources|task\.hub|backbone\.architecture)(\.|$)"
     r"|(recipe\.name|data\.path|backbone\.(family|source|hub|revision|path))$"
 )
 # Keys that later records have, at the values that earlier ones imply (experiments/identity.py).

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from experiments import embedded, families, preflight, provenance, record, roundtrip, sources, training
+from experiments import diagnostics, embedded, families, preflight, provenance, record, roundtrip, sources, training
+from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
 from experiments.families.family import save
 from experiments.mirror import mirror
@@ -85,8 +86,11 @@ def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
     result["sizes"] = {**preflight.model_sizes(adapted), "runtime_state_bytes": adapted.runtime_state_bytes}
     result["cost"]["load_seconds"] = time.perf_counter() - started
 
+    snapshots = Snapshots(adapted, spec["diagnostics"]["snapshots"])
     if adapted.trainable:
         run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
+        if spec["diagnostics"]["measures"]:
+            run.add_callback(snapshots)
         history = training.train(run, adapted, "loss" if family.selects_by_loss else task["primary_metric"])
         result["history"] = history.as_record()
         result["cost"] |= _training_cost(history, family.trainer_options().counts_tokens)
@@ -115,6 +119,8 @@ def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
     }
     if not spec["keep_checkpoint"]:
         shutil.rmtree(folder / "checkpoint")
+    subject = diagnostics.Subject(adapted, snapshots, family, examples["train"], spec["diagnostics"])
+    result["diagnostics"] |= diagnostics.measure(subject, folder)
     result["cost"]["peak_memory_bytes"] = provenance.peak_memory_bytes()
     result["outcome"] = "ok"
 

@@ -44,6 +44,9 @@ _NOT_NEGATIVE: Rule = (_number(0), "a number of at least 0")
 _FRACTION: Rule = (_number(0, 1), "a number from 0 to 1")
 _BELOW_ONE: Rule = ((lambda value: _number(0)(value) and value < 1), "a number of at least 0 and below 1")
 _SETTINGS: Rule = ((lambda value: isinstance(value, dict)), "a mapping of options")
+_SEVERAL: Rule = (_integer(2), "an integer of at least 2")
+_ODD: Rule = ((lambda value: _integer(3)(value) and value % 2 == 1), "an odd integer of at least 3")
+_MEASURES = ("isometry", "landscape")
 _SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
 
 RULES: Mapping[str, Rule] = {
@@ -95,6 +98,17 @@ RULES: Mapping[str, Rule] = {
     "recipe.precision": _one_of("float32", "bfloat16", "float16"),
     "recipe.group_by_length": _FLAG,
     "protocol.name": _one_of("heldout", "best_on_dev"),
+    "diagnostics.name": _TEXT,
+    "diagnostics.measures": (
+        (lambda value: isinstance(value, list) and set(map(str, value)) <= set(_MEASURES)),
+        "a list, any of " + ", ".join(_MEASURES),
+    ),
+    "diagnostics.seed": _SEED,
+    "diagnostics.snapshots": _SEVERAL,
+    **{f"diagnostics.{name}": _COUNT for name in ("pairs", "dense_limit", "spectrum", "rows", "eigenvalues")},
+    "diagnostics.grid": _ODD,
+    "diagnostics.directions": _SEVERAL,
+    "diagnostics.extent": _RATE,
     "logger.wandb": _one_of("offline", "online", "disabled"),
     "logger.project": _TEXT,
     "logger.entity": _optional(_TEXT),

@@ -40,9 +40,12 @@ def run(spec: RunSpec) -> dict[str, Any] | None:
         return None
     folder = run_folder(spec, prepared.identity)
     known = record.read(folder)
-    if known is not None and record.is_done(known) and not spec["rerun"]:
+    lacking = _lacking(known, spec)
+    if known is not None and record.is_done(known) and not lacking and not spec["rerun"]:
         result, remark = known, "already recorded, not run again (rerun=true runs it)"
     else:
+        if known is not None and lacking:
+            print(f"note: its record lacks diagnostics of {', '.join(lacking)}: run again, the record so far is kept")
         result, remark = _attempt(prepared, folder), ""
     print(run_report(result, folder, remark))
     if result["outcome"] != "ok":
@@ -50,6 +53,20 @@ def run(spec: RunSpec) -> dict[str, Any] | None:
             f"{spec['method']['name']} on {spec.task_name}: {_reason(result)}; record: {folder}/record.json"
         )
     return result
+
+
+def _lacking(known: dict[str, Any] | None, spec: RunSpec) -> list[str]:
+    """What diagnostics a run that ended ok was asked for now and has not; those that it has are asked for as well.
+
+    They are no part of the identity, so that measuring more repeats the run and must not lose what it had.
+    """
+    if known is None or known["outcome"] != "ok":
+        return []
+    measured = [name for name, part in known["diagnostics"].items() if isinstance(part, dict) and "status" in part]
+    asked: list[str] = spec["diagnostics"]["measures"]
+    lacking = [name for name in asked if name not in measured]
+    asked += [name for name in measured if name not in asked]
+    return lacking
 
 
 def _attempt(prepared: Prepared, folder: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ TRAINER_VERSION = 1
 
 # Sections whose further keys are data of their own: checked by whoever uses them.
 FREE = ("method.config", "backbone.architecture", "recipe.sources")
-SECTIONS = ("seeds", "method", "task", "data", "backbone", "recipe", "protocol", "logger")
+SECTIONS = ("seeds", "method", "task", "data", "backbone", "recipe", "protocol", "logger", "diagnostics")
 
 
 @dataclass(frozen=True)

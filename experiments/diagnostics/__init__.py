@@ -1,0 +1,75 @@
+"""What is measured beside scores: inside the run, after them, with generators of its own (`diagnostics=...`)."""
+
+from __future__ import annotations
+
+import gpart  # noqa: F401  repairs torchvision before transformers is imported
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from baselines import Adapted
+from experiments.diagnostics.isometry import measure_isometry
+from experiments.diagnostics.landscape import measure_landscape
+from experiments.diagnostics.snapshots import Snapshots
+from experiments.families.family import Examples, Family
+
+__all__ = ["MEASURES", "Subject", "measure"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What diagnostics look at.
+
+    Attributes:
+        adapted: the trained model, at the epoch that was kept. It must be left as it was found.
+        snapshots: the trained values along training.
+        family: the run's family of tasks.
+        examples: the training examples.
+        options: the section `diagnostics` of the run's configuration.
+    """
+
+    adapted: Adapted
+    snapshots: Snapshots
+    family: Family
+    examples: Examples
+    options: Mapping[str, Any]
+
+
+def _isometry(subject: Subject) -> dict[str, Any]:
+    return measure_isometry(subject.adapted, subject.snapshots, subject.options)
+
+
+def _landscape(subject: Subject) -> dict[str, Any]:
+    return measure_landscape(subject.adapted, subject.family, subject.examples, subject.options)
+
+
+MEASURES: Mapping[str, Callable[[Subject], dict[str, Any]]] = {"isometry": _isometry, "landscape": _landscape}
+"""By the name that `diagnostics.measures` lists and the record's `diagnostics` has."""
+
+
+def measure(subject: Subject, folder: Path) -> dict[str, Any]:
+    """Everything that the options ask for, by name; what fails says so in its place and costs the run nothing.
+
+    Args:
+        subject: what is looked at.
+        folder: the run's; the traceback of a failed diagnostic goes there.
+    """
+    results: dict[str, Any] = {}
+    for name in subject.options["measures"]:
+        started = time.perf_counter()
+        try:
+            with torch.random.fork_rng():
+                results[name] = MEASURES[name](subject)
+        except Exception as error:  # the run's own result stands, whatever a diagnostic runs into
+            file = f"traceback-{name}.txt"
+            (folder / file).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            reason = f"{type(error).__name__}: {error}"
+            results[name] = {"status": "failed", "reason": " ".join(reason.split()), "traceback": file}
+        results[name]["seconds"] = time.perf_counter() - started
+    return results
