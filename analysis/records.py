@@ -99,6 +99,17 @@ class Run:
         """The outcome; `undefined` for a run that ended well but whose metric has no value."""
         return "undefined" if self.outcome == "ok" and self.score is None else self.outcome
 
+    def record(self) -> dict[str, Any]:
+        """The whole record, read again from `path`: its history, cost and diagnostics are not kept in memory.
+
+        Raises:
+            InputError: if the file has gone or is no longer a record of this run.
+        """
+        record = _read(self.path)
+        if record["id"] != self.id:
+            raise InputError([f"{self.path}: now the record of run {record['id']}; accepted: that of {self.id}"])
+        return record
+
 
 def read_runs(folder: Path) -> list[Run]:
     """All runs recorded below a folder, sorted by id; copies of a record with the same bytes count once.
@@ -133,16 +144,26 @@ def read_run(path: Path) -> Run:
     Raises:
         InputError: naming the file and the reason.
     """
+    record = _read(path)
+    try:
+        return _run(path, record)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise InputError([f"{path}: not a run record ({type(error).__name__}: {error})"]) from None
+    except ValueError as error:
+        raise InputError([f"{path}: {error}"]) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         _check(record)
-        return _run(path, record)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError([f"{path}: cannot be read ({error})"]) from None
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError([f"{path}: not a run record ({type(error).__name__}: {error})"]) from None
     except ValueError as error:
         raise InputError([f"{path}: {error}"]) from None
+    return record
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Value]:

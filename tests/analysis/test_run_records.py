@@ -22,6 +22,18 @@ def test_a_record_is_read(runs: Path) -> None:
     assert run.own_seeds == {"method.config.seed": 3}
 
 
+def test_the_whole_record_can_be_read_again(runs: Path) -> None:
+    content = record(history={"steps": [{"step": 1, "loss": 0.5}], "epochs": [], "best_epoch": 1})
+    run = read_run(write(runs, content))
+    assert run.record() == content
+    run.path.write_text(json.dumps({**content, "id": "000000000000"}))
+    with pytest.raises(InputError, match="now the record of run 000000000000"):
+        run.record()
+    run.path.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        run.record()
+
+
 @pytest.mark.parametrize(
     ("method", "capacity"), [("unilora", ("d", 4608)), ("lora", ("r", 8)), ("full", None), ("head", None)]
 )
