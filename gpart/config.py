@@ -19,7 +19,8 @@ class GPartConfig(PeftConfig):
     Args:
         d: number of trained values, from 1 to the number of targeted weights.
         scheme: how weights are assigned to the d groups: "hash" (nothing stored, the authors' backend `stateless`),
-            "iid" (the authors' `materialized`), "balanced" (the paper's; sizes differ by at most one).
+            "iid" (the authors' `materialized`), "balanced" (the paper's; sizes differ by at most one), "block" (ours:
+            balanced, in runs of up to 64 weights, computed by copies and sums of whole runs).
         seed: of the assignment; it and the trained values are all that a checkpoint needs.
         isometric: scale each group by 1/sqrt(its size), so that P^T P = I. The paper's definition; False drops it.
         scope: "global", one partition over all targeted weights.
@@ -43,7 +44,7 @@ class GPartConfig(PeftConfig):
     """
 
     d: int = field(default=1024, metadata={"help": "Number of trained values."})
-    scheme: str = field(default="hash", metadata={"help": "How weights are assigned to groups: hash, iid or balanced."})
+    scheme: str = field(default="hash", metadata={"help": "How weights get their groups: hash, iid, balanced, block."})
     seed: int = field(default=0, metadata={"help": "Seed of the assignment."})
     isometric: bool = field(default=True, metadata={"help": "Scale each group by 1/sqrt(its size)."})
     scope: str = field(default="global", metadata={"help": "One partition over all targeted weights: global."})

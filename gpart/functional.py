@@ -1,14 +1,15 @@
 """The forward and backward of one adapted layer, for autograd and torch.func alike.
 
-`spread` and `collect` are each other's adjoints and made of index_select and index_add, whose derivatives torch knows
-to every order and in every mode, and which sum in a fixed order on the CPU (autograd's indexing backward does not).
+Groups spread values over a layer and collect its gradient by torch's own index_select, index_add and sums, whose
+derivatives torch knows to every order and in every mode, and which sum in a fixed order on the CPU (autograd's indexing
+backward does not).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +21,33 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(torch.float32, dtype)
 
 
-def spread(value: Tensor, ids: Tensor) -> Tensor:
-    """Give each position the value of its group: (d,) and (n,) to (n,)."""
-    return value.index_select(0, ids)
+class Groups(Protocol):
+    """The groups of a layer's n positions, as what is done with them; both are linear and each other's adjoint."""
+
+    def spread(self, value: Tensor) -> Tensor:
+        """Give each position the value of its group: (d,) to (n,)."""
+
+    def collect(self, gradient: Tensor, d: int) -> Tensor:
+        """Sum over the positions of each group: (n,) to (d,)."""
 
 
-def collect(gradient: Tensor, ids: Tensor, d: int) -> Tensor:
-    """Sum over the positions of each group: (n,) and (n,) to (d,)."""
-    return torch.zeros(d, dtype=gradient.dtype, device=gradient.device).index_add(0, ids, gradient)
+@dataclass(frozen=True)
+class IndexedGroups:
+    """Groups by number.
+
+    Attributes:
+        ids: gives the group of each position, (n,).
+    """
+
+    ids: Callable[[], Tensor]
+
+    def spread(self, value: Tensor) -> Tensor:
+        """See `Groups.spread`."""
+        return value.index_select(0, self.ids())
+
+    def collect(self, gradient: Tensor, d: int) -> Tensor:
+        """See `Groups.collect`."""
+        return torch.zeros(d, dtype=gradient.dtype, device=gradient.device).index_add(0, self.ids(), gradient)
 
 
 @dataclass(frozen=True)
@@ -36,17 +56,17 @@ class Term:
 
     Attributes:
         value: what each group adds, (d,), in the accumulation type.
-        ids: gives the groups of the layer's weight, (out * in,).
+        groups: of the layer's weight, (out * in,).
         kept: the entries of the change that dropout leaves, shaped like the weight; None for all.
     """
 
     value: Tensor
-    ids: Callable[[], Tensor]
+    groups: Groups
     kept: Tensor | None = None
 
     def delta(self, shape: torch.Size) -> Tensor:
         """The change of a weight of this shape."""
-        change = spread(self.value, self.ids()).view(shape)
+        change = self.groups.spread(self.value).view(shape)
         return change if self.kept is None else change * self.kept
 
 
@@ -81,17 +101,17 @@ class Plan:
     Attributes:
         fan_in_fan_out: whether the weight is stored as (in, out).
         dtype: of the product; differs from the weight's under autocast.
-        ids: of each term.
+        groups: of each term.
     """
 
     fan_in_fan_out: bool
     dtype: torch.dtype
-    ids: tuple[Callable[[], Tensor], ...]
+    groups: tuple[Groups, ...]
 
     def terms(self, pieces: tuple[Tensor | None, ...]) -> list[Term]:
         """Terms again from `value, kept` of each, which autograd sees as separate arguments."""
         values, kept = pieces[0::2], pieces[1::2]
-        return [Term(v, ids, k) for v, ids, k in zip(values, self.ids, kept, strict=True) if v is not None]
+        return [Term(v, groups, k) for v, groups, k in zip(values, self.groups, kept, strict=True) if v is not None]
 
     def effective(self, weight: Tensor, pieces: tuple[Tensor | None, ...]) -> Tensor:
         """The weight of the product."""
@@ -102,7 +122,7 @@ def adapted_dense(
     x: Tensor, weight: Tensor, bias: Tensor | None, terms: list[Term], *, fan_in_fan_out: bool, dtype: torch.dtype
 ) -> Tensor:
     """`dense` with the effective weight in `dtype`. The effective weight is made again in backward, never kept."""
-    plan = Plan(fan_in_fan_out, dtype, tuple(term.ids for term in terms))
+    plan = Plan(fan_in_fan_out, dtype, tuple(term.groups for term in terms))
     pieces = [piece for term in terms for piece in (term.value, term.kept)]
     result: Tensor = _AdaptedDense.apply(x, weight, bias, plan, *pieces)
     return result
@@ -142,11 +162,11 @@ class _AdaptedDense(torch.autograd.Function):
             flat_x = x.reshape(-1, x.shape[-1])
             for_effective = flat_x.t() @ flat if plan.fan_in_fan_out else flat.t() @ flat_x
             for_weight = for_effective.to(weight.dtype) if needs_weight else None
-            for index, (value, kept, ids) in enumerate(zip(pieces[0::2], pieces[1::2], plan.ids, strict=True)):
+            for index, (value, kept, groups) in enumerate(zip(pieces[0::2], pieces[1::2], plan.groups, strict=True)):
                 if needs_pieces[2 * index]:
                     for_delta = for_effective.to(value.dtype)
                     for_delta = for_delta if kept is None else for_delta * kept
-                    for_pieces[2 * index] = collect(for_delta.reshape(-1), ids(), value.shape[0])
+                    for_pieces[2 * index] = groups.collect(for_delta.reshape(-1), value.shape[0])
         return (for_x, for_weight, for_bias, None, *for_pieces)
 
     @staticmethod
@@ -159,8 +179,8 @@ class _AdaptedDense(torch.autograd.Function):
         if x_t is not None:
             tangents.append(dense(x_t, plan.effective(weight, tuple(pieces)), None, plan.fan_in_fan_out))
         moving = [
-            Term(value_t, ids, kept)
-            for value_t, kept, ids in zip(pieces_t[0::2], pieces[1::2], plan.ids, strict=True)
+            Term(value_t, groups, kept)
+            for value_t, kept, groups in zip(pieces_t[0::2], pieces[1::2], plan.groups, strict=True)
             if value_t is not None
         ]
         if weight_t is not None or moving:

@@ -9,7 +9,6 @@ from gpart.partition import Partition
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -46,7 +45,7 @@ class LayerSlice:
         if training and self.dropout:
             value = value / (1 - self.dropout)
             kept = torch.rand(weight.shape, device=weight.device) >= self.dropout
-        return Term(value, partial(self.partition.layer_ids, self.index, weight.device), kept)
+        return Term(value, self.partition.layer_groups(self.index, weight.device), kept)
 
 
 def check_supported(module: nn.Module) -> None:
@@ -170,7 +169,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
     def _without(self, adapters: list[str]) -> Tensor:
         """The base weight minus what the adapters add, rounded to its type."""
         weight = self.get_base_layer().weight.data
-        terms = [Term(-term.value, term.ids) for term in self._terms(adapters, training=False)]
+        terms = [Term(-term.value, term.groups) for term in self._terms(adapters, training=False)]
         return effective_weight(weight, terms)
 
     @torch.no_grad()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from gpart import schemes
-from gpart.functional import accumulation_dtype, collect, spread
+from gpart import blocks, schemes
+from gpart.functional import Groups, IndexedGroups, accumulation_dtype
 from gpart.manifest import canonical, difference
 
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
@@ -58,7 +59,7 @@ class Partition:
         isometric: whether columns have length one; without, P[i, g(i)] = 1 and P^T P = diag(group sizes).
         scope: "global": every group may reach into every layer.
         cache_ids: whether the groups of a layer are kept (4 bytes per weight and device) or computed at each use.
-            None keeps them on the CPU, and elsewhere only where the scheme is not stateless.
+            None keeps them on the CPU, and elsewhere only where the scheme is not stateless. "block" needs no groups.
         device: where group sizes are counted.
 
     Raises:
@@ -98,13 +99,14 @@ class Partition:
         self._ids: dict[tuple[int, torch.device], Tensor] = {}
         self._scales: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self._all_ids: Tensor | None = None
+        self._orders: dict[torch.device, blocks.Orders] = {}
         self._sizes: Tensor | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Partition:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_ids": {}, "_scales": {}, "_all_ids": None, "_sizes": None}
+        return self.__dict__ | {"_ids": {}, "_scales": {}, "_all_ids": None, "_orders": {}, "_sizes": None}
 
     def __repr__(self) -> str:
         return f"Partition({', '.join(f'{key}={value!r}' for key, value in self.definition.items())})"
@@ -134,10 +136,23 @@ class Partition:
             self._ids[key] = ids
         return ids
 
+    def layer_groups(self, index: int, device: torch.device) -> Groups:
+        """The groups of the `index`-th layer's positions, as what spreads values over them and collects from them."""
+        if not self.scheme.in_blocks:
+            return IndexedGroups(partial(self.layer_ids, index, device))
+        return blocks.BlockGroups(self.offsets[index], self.offsets[index + 1], self.d, self._orders_on(device))
+
+    def _orders_on(self, device: torch.device) -> blocks.Orders:
+        if device not in self._orders:
+            with torch.inference_mode(False):
+                drawn = blocks.Orders.drawn(-(-self.n // self.d), self.d, self.seed)
+                self._orders[device] = drawn.to(device).map(torch.func.debug_unwrap)
+        return self._orders[device]
+
     def _caches_on(self, device: torch.device) -> bool:
         if self._cache_ids is not None:
             return self._cache_ids
-        return device.type == "cpu" or not self.scheme.stateless
+        return not self.scheme.in_blocks and (device.type == "cpu" or not self.scheme.stateless)
 
     @property
     def _table(self) -> Tensor:
@@ -152,10 +167,7 @@ class Partition:
         """Number of positions in each group: (d,) int64 on the CPU. Counting them warns of empty groups."""
         if self._sizes is None:
             with torch.inference_mode(False):
-                sizes = torch.zeros(self.d, dtype=torch.int64)
-                for index in range(len(self.layers)):
-                    sizes = sizes + torch.bincount(self.layer_ids(index, self._device), minlength=self.d).cpu()
-            self._sizes = torch.func.debug_unwrap(sizes)
+                self._sizes = torch.func.debug_unwrap(self._counted())
             if self.dead:
                 warnings.warn(
                     f"{self.dead} of d={self.d} coordinates reach none of the N={self.n} adapted weights under "
@@ -164,6 +176,14 @@ class Partition:
                 )
         return self._sizes
 
+    def _counted(self) -> Tensor:
+        if self.scheme.in_blocks:
+            return blocks.group_sizes(self.n, self.d, self._orders_on(torch.device("cpu")))
+        sizes = torch.zeros(self.d, dtype=torch.int64)
+        for index in range(len(self.layers)):
+            sizes = sizes + torch.bincount(self.layer_ids(index, self._device), minlength=self.d).cpu()
+        return sizes
+
     @property
     def dead(self) -> int:
         """Number of coordinates on which no weight depends."""
@@ -171,10 +191,11 @@ class Partition:
 
     @property
     def cached_bytes(self) -> int:
-        """Bytes of per-weight state held at present, on all devices together."""
+        """Bytes of state that grows with the weights held at present, on all devices together."""
         tables = [] if self._all_ids is None else [self._all_ids]
         storages = [ids.untyped_storage() for ids in [*self._ids.values(), *tables]]
-        return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+        tables_of_ids = sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+        return tables_of_ids + sum(orders.nbytes for orders in self._orders.values())
 
     def scale(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
         """Length of the entries of each column: (d,), 1/sqrt(group size), or ones if not isometric."""
@@ -194,7 +215,7 @@ class Partition:
         """P theta: (d,) to (N,), at least float32, on theta's device."""
         self._check(theta, "theta", self.d)
         value = self.scaled(theta, accumulation_dtype(theta.dtype), theta.device)
-        return torch.cat([spread(value, self.layer_ids(i, theta.device)) for i in range(len(self.layers))])
+        return torch.cat([self.layer_groups(i, theta.device).spread(value) for i in range(len(self.layers))])
 
     def adjoint(self, delta: Tensor) -> Tensor:
         """P^T delta: (N,) to (d,), at least float32, on delta's device."""
@@ -203,7 +224,7 @@ class Partition:
         pieces = zip(self.offsets, self.offsets[1:], strict=False)
         total = torch.zeros(self.d, dtype=dtype, device=delta.device)
         for index, (start, stop) in enumerate(pieces):
-            total = total + collect(delta[start:stop].to(dtype), self.layer_ids(index, delta.device), self.d)
+            total = total + self.layer_groups(index, delta.device).collect(delta[start:stop].to(dtype), self.d)
         return total * self.scale(dtype, delta.device)
 
     def _check(self, value: Tensor, name: str, size: int) -> None:
@@ -269,6 +290,8 @@ def check_definition(*, d: Any, seed: Any, scope: Any, scheme: str, cache_ids: b
         raise ValueError(f"seed: {seed!r}; accepted are integers from 0 to 2**64 - 1")
     if scope != "global":
         raise ValueError(f"scope: {scope!r}; accepted is 'global'")
+    if cache_ids and schemes.scheme_named(scheme).in_blocks:
+        raise ValueError("cache_ids: True; accepted with scheme='block', which has no use for them, are False and None")
     if cache_ids is False and not schemes.scheme_named(scheme).stateless:
         raise ValueError(
             f"cache_ids: False; accepted with scheme={scheme!r}, which is not stateless, are True and None"

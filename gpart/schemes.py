@@ -6,6 +6,9 @@ out of one seeded generator at once. Whoever changes the groups that a scheme gi
 
 from __future__ import annotations
 
+from gpart.blocks import groups_at
+from gpart.hashing import hash_groups
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +16,6 @@ import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
-# The constants of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), as the int64 that have the same bits.
-_GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
-_MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
-_MIX_2 = 0x94D049BB133111EB - (1 << 64)
 # Temporaries of this many int64 stay in the processor's cache.
 _CHUNK = 1 << 18
 # Bytes per position while a permutation is inverted: itself (8), groups in its order (4, and 8 for the index that
@@ -33,12 +32,14 @@ class Scheme:
         version: raised when the same arguments give other groups.
         at: `(positions, d, seed)` to the groups of int64 `positions`, on their device; None if tabulated.
         table: `(d, seed, layer_sizes)` to the groups of all positions, int32 on the CPU; None if stateless.
+        in_blocks: whether layers are spread and summed block by block (`gpart.blocks`), without any group number.
     """
 
     name: str
     version: int
     at: Callable[[Tensor, int, int], Tensor] | None = None
     table: Callable[[int, int, Sequence[int]], Tensor] | None = None
+    in_blocks: bool = False
 
     @property
     def stateless(self) -> bool:
@@ -56,24 +57,6 @@ class Scheme:
             for low in range(start, stop, _CHUNK)
         ]
         return torch.cat(chunks) if chunks else torch.empty(0, dtype=torch.int32, device=device)
-
-
-def hash_groups(positions: Tensor, d: int, seed: int) -> Tensor:
-    """SplitMix64(seed + position) mod d, as unsigned 64-bit integers: the authors' backend `stateless`.
-
-    Args:
-        positions: int64, any shape and device.
-
-    Returns:
-        int64 of the same shape, in [0, d).
-    """
-    state = positions + _signed(seed + _GAMMA)
-    state = (state ^ _shift_right(state, 30)) * _MIX_1
-    state = (state ^ _shift_right(state, 27)) * _MIX_2
-    state = state ^ _shift_right(state, 31)
-    # torch has no unsigned remainder: split off the top bit, whose weight is 2**63.
-    low = torch.remainder(state & ((1 << 63) - 1), d)
-    return torch.where(state < 0, torch.remainder(low + pow(2, 63, d), d), low)
 
 
 def iid_table(d: int, seed: int, layer_sizes: Sequence[int]) -> Tensor:
@@ -114,20 +97,11 @@ def scheme_named(name: str) -> Scheme:
     return SCHEMES[name]
 
 
-def _signed(value: int) -> int:
-    """The int64 with the low 64 bits of `value`."""
-    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-def _shift_right(value: Tensor, bits: int) -> Tensor:
-    """Unsigned shift of an int64 tensor."""
-    return (value >> bits) & ((1 << (64 - bits)) - 1)
-
-
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
     for scheme in (
         Scheme("balanced", version=1, table=balanced_table),
+        Scheme("block", version=1, at=groups_at, in_blocks=True),
         Scheme("hash", version=1, at=hash_groups),
         Scheme("iid", version=1, table=iid_table),
     )

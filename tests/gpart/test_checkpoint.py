@@ -32,7 +32,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("d", [1, 24, 1000])
-@pytest.mark.parametrize("scheme", ["hash", "iid", "balanced"])
+@pytest.mark.parametrize("scheme", ["hash", "iid", "balanced", "block"])
 @pytest.mark.filterwarnings("ignore:.*reach none")
 def test_a_file_without_a_head_is_as_small_as_the_vector(d: int, scheme: str, tmp_path: Path) -> None:
     model = ROBERTA.adapted_model(d=d, scheme=scheme, seed=2**64 - 1, task_type=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpart import GPartLayer, Partition
-from gpart.functional import Term, adapted_dense, effective_weight
+from gpart.functional import IndexedGroups, Term, adapted_dense, effective_weight
 from gpart.layer import LayerSlice
 
 import copy
@@ -98,10 +98,10 @@ def test_gradients_to_every_argument_agree_with_finite_differences(kind: str, ad
     layer = adapted(kind, adapters)
     linear = layer.get_base_layer()
     kept = torch.rand(linear.weight.shape) >= 0.3 if masked else None
-    ids = [lambda part=part: part.partition.layer_ids(1, torch.device("cpu")) for part in layer.gpart_slices.values()]
+    groups = [part.partition.layer_groups(1, torch.device("cpu")) for part in layer.gpart_slices.values()]
 
     def function(x: Tensor, weight: Tensor, bias: Tensor, *values: Tensor) -> Tensor:
-        terms = [Term(value, one, kept) for value, one in zip(values, ids, strict=True)]
+        terms = [Term(value, one, kept) for value, one in zip(values, groups, strict=True)]
         fan_in_fan_out = layer.fan_in_fan_out
         return adapted_dense(x, weight, bias, terms, fan_in_fan_out=fan_in_fan_out, dtype=weight.dtype)
 
@@ -192,7 +192,8 @@ def test_the_sum_is_rounded_once() -> None:
     """The step of bfloat16 above 1 is 2^-7: 1 + 2^-8 + 2^-9 rounds up to it, and to 1 if rounded at each addition."""
     weight = torch.ones(2, 1, dtype=torch.bfloat16)
     ids = torch.zeros(2, dtype=torch.int32)
-    terms = [Term(torch.tensor([2.0**-8]), lambda: ids), Term(torch.tensor([2.0**-9]), lambda: ids)]
+    groups = IndexedGroups(lambda: ids)
+    terms = [Term(torch.tensor([2.0**-8]), groups), Term(torch.tensor([2.0**-9]), groups)]
     assert effective_weight(weight, terms).flatten().tolist() == [1 + 2.0**-7] * 2
     assert (weight + 2.0**-8).add(2.0**-9).flatten().tolist() == [1.0] * 2
 

@@ -117,7 +117,8 @@ def test_scale_is_one_over_the_root_of_the_size_in_the_type_asked_for() -> None:
         ({"d": True}, r"d: True; accepted"),
         ({"seed": -1}, r"seed: -1; accepted are integers from 0 to 2\*\*64 - 1"),
         ({"seed": 2**64}, r"seed: 18446744073709551616; accepted"),
-        ({"scheme": "block"}, r"scheme: 'block' is unknown; accepted are 'balanced', 'hash', 'iid'"),
+        ({"scheme": "blok"}, r"scheme: 'blok' is unknown; accepted are 'balanced', 'block', 'hash', 'iid'"),
+        ({"scheme": "block", "cache_ids": True}, r"cache_ids: True; accepted with scheme='block'"),
         ({"scope": "transformer_block"}, r"scope: 'transformer_block'; accepted is 'global'"),
         ({"scheme": "iid", "cache_ids": False}, r"cache_ids: False; accepted with scheme='iid'"),
         ({"layer_sizes": None}, r"layers, layer_sizes: exactly one"),
@@ -228,6 +229,7 @@ def test_what_is_cached_inside_a_transform_outlives_it(scheme: str) -> None:
 # Raise the scheme's version when one of these changes: checkpoints made before would otherwise load into other groups.
 GOLDEN = {
     "balanced": "0056538d0349cde1e8a5b3e03114ecbb2c22af45852f9f931577470413e078d8",
+    "block": "a5d302a99b4d4f7a061dcc448130076e94f48f09ec29acfa0dc782d2b13ab843",
     "hash": "ecdae30c5e9fb7b86fd1c6863455a05dcaa2bfc15b4afc018219c05c6c13dee6",
     "iid": "4265a5cf2f9dff6aa19a582d5d17fd813c55cf39a2c89d8e9de785163efc99c0",
 }

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from gpart import schemes
-from gpart.schemes import SCHEMES, balanced_table, hash_groups, iid_table, scheme_named
+from gpart.hashing import hash_groups, splitmix64
+from gpart.schemes import SCHEMES, balanced_table, iid_table, scheme_named
 
 from types import SimpleNamespace
 
@@ -9,15 +10,6 @@ import pytest
 import torch
 
 CPU = torch.device("cpu")
-
-
-def splitmix64(value: int) -> int:
-    """The published algorithm on Python's integers, which do not overflow."""
-    mask = (1 << 64) - 1
-    value = (value + 0x9E3779B97F4A7C15) & mask
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
-    return value ^ (value >> 31)
 
 
 def test_the_hash_is_splitmix64() -> None:
@@ -76,5 +68,5 @@ def test_the_global_generator_is_left_alone() -> None:
 
 
 def test_an_unknown_scheme_is_refused_with_those_known() -> None:
-    with pytest.raises(ValueError, match=r"scheme: 'blok' is unknown; accepted are 'balanced', 'hash', 'iid'"):
+    with pytest.raises(ValueError, match=r"scheme: 'blok' is unknown; accepted are 'balanced', 'block', 'hash', 'iid'"):
         scheme_named("blok")

@@ -1,0 +1,183 @@
+"""The scheme `block`: runs of consecutive positions move together, by a permutation that is computed and not stored.
+
+Positions are cut into chunks of d, and each chunk meets every group exactly once: balanced by construction, with group
+sizes in closed form. Within a chunk, blocks of `block_length(d)` consecutive positions are permuted by an affine map
+b -> (a b + s) mod K of the K whole blocks, with a and s drawn from (seed, chunk) and a coprime to K, so that the map
+and its inverse are computed. Positions behind the last whole block keep their place. So P theta is made of contiguous
+copies, and P^T g of contiguous sums in a fixed order.
+"""
+
+from __future__ import annotations
+
+from gpart.hashing import hash_groups, splitmix64
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: Most positions in a block: 256 bytes of float32, four cache lines.
+LONGEST = 64
+#: Blocks in a chunk that a smaller block length is chosen for.
+FEWEST_BLOCKS = 16
+#: Draws for each chunk: the shift, then candidates of which the first coprime one is the multiplier.
+_DRAWS = 64
+#: Entries of a gradient brought into the order of groups at a time: elsewhere than on the CPU, and on it, where they
+#: are to stay in the cache.
+_AT_ONCE = (1 << 24, 1 << 18)
+#: Chunks drawn at a time, so that temporaries stay small.
+_CHUNKS_AT_ONCE = 1 << 12
+
+
+def block_length(d: int) -> int:
+    """Positions in a block: a power of two, at most `LONGEST`, such that a chunk has `FEWEST_BLOCKS` where d allows."""
+    return min(LONGEST, 1 << max(0, (d // FEWEST_BLOCKS).bit_length() - 1))
+
+
+@dataclass(frozen=True)
+class Orders:
+    """The affine permutations of consecutive chunks, from chunk 0 on: three int64 of each.
+
+    Attributes:
+        blocks: K, the number of whole blocks in a chunk.
+        multiplier: a, (chunks,).
+        inverse: of a modulo K, (chunks,).
+        shift: s, (chunks,).
+    """
+
+    blocks: int
+    multiplier: Tensor
+    inverse: Tensor
+    shift: Tensor
+
+    @classmethod
+    def drawn(cls, chunks: int, d: int, seed: int) -> Orders:
+        """The permutations of the first `chunks` chunks, on the CPU.
+
+        The seed is hashed first: streams of neighbouring seeds would be shifts of each other.
+        """
+        blocks, stream = d // block_length(d), splitmix64(seed)
+        pieces = [
+            _draw(torch.arange(low, min(low + _CHUNKS_AT_ONCE, chunks)), blocks, stream)
+            for low in range(0, chunks, _CHUNKS_AT_ONCE)
+        ]
+        multiplier, shift = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+        inverse = torch.tensor([pow(int(a), -1, blocks) for a in multiplier.tolist()], dtype=torch.int64)
+        return cls(blocks, multiplier, inverse, shift)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Orders:
+        """The same with `change` made to each tensor."""
+        return Orders(self.blocks, *(change(t) for t in (self.multiplier, self.inverse, self.shift)))
+
+    def to(self, device: torch.device) -> Orders:
+        """The same on another device."""
+        return self.map(lambda t: t.to(device))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return 3 * self.shift.numel() * self.shift.element_size()
+
+    def targets(self, first: int, last: int) -> Tensor:
+        """The place of each whole block of the chunks from `first` to `last`: (last - first, K)."""
+        block = torch.arange(self.blocks, device=self.shift.device)
+        return (self.multiplier[first:last, None] * block + self.shift[first:last, None]) % self.blocks
+
+    def sources(self, first: int, last: int) -> Tensor:
+        """The whole block that goes to each place, chunk by chunk: the inverse of `targets`, (last - first, K)."""
+        place = torch.arange(self.blocks, device=self.shift.device)
+        return (self.inverse[first:last, None] * (place - self.shift[first:last, None])) % self.blocks
+
+
+def _draw(chunks: Tensor, blocks: int, stream: int) -> tuple[Tensor, Tensor]:
+    """Multiplier and shift of each chunk. None of 63 candidates fits one chunk in 10^6 of the worst K: 1 then."""
+    draws = hash_groups(chunks[:, None] * _DRAWS + torch.arange(_DRAWS), blocks, stream)
+    shift, candidates = draws[:, 0], draws[:, 1:]
+    fits = torch.gcd(candidates, torch.tensor(blocks)) == 1
+    earliest = (fits * torch.arange(_DRAWS - 1, 0, -1)).argmax(1, keepdim=True)
+    chosen = candidates.gather(1, earliest).squeeze(1)
+    return torch.where(fits.any(1), chosen, 1), shift
+
+
+def groups_at(positions: Tensor, d: int, seed: int) -> Tensor:
+    """Groups of int64 positions, any shape, on their device."""
+    length = block_length(d)
+    chunk, offset = positions // d, positions % d
+    present, which = chunk.unique(return_inverse=True)
+    blocks = d // length
+    pieces = [_draw(part.cpu(), blocks, splitmix64(seed)) for part in present.split(_CHUNKS_AT_ONCE)]
+    multiplier, shift = (torch.cat(parts).to(positions.device)[which] for parts in zip(*pieces, strict=True))
+    moved = (multiplier * (offset // length) + shift) % blocks * length + offset % length
+    return torch.where(offset < blocks * length, moved, offset)
+
+
+def group_sizes(n: int, d: int, orders: Orders) -> Tensor:
+    """Positions in each group: (d,) int64. Every whole chunk has one for each; the last one for those it reaches."""
+    whole, rest = divmod(n, d)
+    reached = BlockGroups(whole * d, n, d, orders).collect(torch.ones(rest, dtype=torch.int64), d)
+    return reached + whole
+
+
+@dataclass(frozen=True)
+class BlockGroups:
+    """The groups of the positions from `start` to `stop`.
+
+    Attributes:
+        start: first position.
+        stop: behind the last position.
+        d: number of groups, the length of a chunk.
+        orders: the chunks' permutations, on the device of the values.
+    """
+
+    start: int
+    stop: int
+    d: int
+    orders: Orders
+
+    @property
+    def _length(self) -> int:
+        return block_length(self.d)
+
+    def spread(self, value: Tensor) -> Tensor:
+        """Give each position the value of its group: (d,) to (stop - start,)."""
+        length, whole = self._length, self.orders.blocks * self._length
+        first, last = self.start // self.d, -(-self.stop // self.d)
+        targets = self.orders.targets(first, last).view(-1)
+        skipped = self.start - first * self.d
+        if whole == self.d:  # blocks follow each other without a gap, so that only those within the layer are copied
+            targets = targets[skipped // length : -(-(self.stop - first * self.d) // length)]
+            filled, skipped = value.view(-1, length).index_select(0, targets), skipped % length
+        else:
+            moved = value[:whole].view(-1, length).index_select(0, targets).view(-1, whole)
+            filled = torch.cat([moved, value[whole:].expand(last - first, -1)], dim=1)
+        return filled.view(-1)[skipped : skipped + self.stop - self.start]
+
+    def collect(self, gradient: Tensor, d: int) -> Tensor:
+        """Sum over the positions of each group: (stop - start,) to (d,), chunk after chunk."""
+        total = torch.zeros(d, dtype=gradient.dtype, device=gradient.device)
+        for low, high in self._pieces():
+            piece = gradient[low - self.start : high - self.start]
+            padded = F.pad(piece, (low % d, -high % d)) if low % d or high % d else piece
+            chunks, first = padded.view(-1, d), low // d
+            step = max(1, _AT_ONCE[gradient.device.type == "cpu"] // d)
+            for number in range(0, chunks.shape[0], step):
+                total = total + self._summed(chunks[number : number + step], first + number)
+        return total
+
+    def _pieces(self) -> list[tuple[int, int]]:
+        """The interval cut into a part of a chunk, whole chunks, and a part of a chunk; empty ones left out."""
+        head = min(-(-self.start // self.d) * self.d, self.stop)
+        tail = max(self.stop // self.d * self.d, head)
+        cuts = [(self.start, head), (head, tail), (tail, self.stop)]
+        return [(low, high) for low, high in cuts if low < high]
+
+    def _summed(self, chunks: Tensor, first: int) -> Tensor:
+        """The sum (d,) of whole chunks (chunks, d), the first of which has the number `first`, each in group order."""
+        count, whole = chunks.shape[0], self.orders.blocks * self._length
+        row = torch.arange(count, device=chunks.device)[:, None] * self.orders.blocks
+        source = (row + self.orders.sources(first, first + count)).view(-1)
+        in_order = chunks[:, :whole].reshape(-1, self._length).index_select(0, source)
+        summed = in_order.view(count, whole).sum(0)
+        return torch.cat([summed, chunks[:, whole:].sum(0)]) if whole < self.d else summed
