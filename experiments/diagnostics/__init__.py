@@ -46,7 +46,7 @@ def _isometry(subject: Subject) -> dict[str, Any]:
 
 
 def _landscape(subject: Subject) -> dict[str, Any]:
-    return measure_landscape(subject.adapted, subject.family, subject.examples, subject.options)
+    return measure_landscape(subject.adapted, subject.snapshots, subject.family, subject.examples, subject.options)
 
 
 MEASURES: Mapping[str, Callable[[Subject], dict[str, Any]]] = {"isometry": _isometry, "landscape": _landscape}

@@ -1,16 +1,96 @@
-"""The training loss around the trained values."""
+"""The training loss around the trained values: slices, curves, the line from the start, curvature."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gpart  # noqa: F401  repairs torchvision before transformers is imported
+
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from baselines import Adapted
+from experiments.diagnostics.curvature import Hessian, measure_curvature
+from experiments.diagnostics.snapshots import Snapshots
+from experiments.diagnostics.training_loss import TrainingLoss, at_rest
 from experiments.families.family import Examples, Family
+
+VERSION = 1
 
 
 def measure_landscape(
-    adapted: Adapted, family: Family, examples: Examples, options: Mapping[str, Any]
+    adapted: Adapted, snapshots: Snapshots, family: Family, examples: Examples, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The `diagnostics.landscape` of a record (docs/RECORD.md)."""
-    raise NotImplementedError
+    """The `diagnostics.landscape` of a record (docs/RECORD.md).
+
+    Args:
+        adapted: the trained model at the kept values; it is left bit for bit as it was found.
+        snapshots: the first is the start of the path.
+        family: of the task; gives the loss.
+        examples: the training examples.
+        options: conf/diagnostics.
+    """
+    if not adapted.adapter_parameters():
+        return {"status": "not applicable", "reason": "the method trains nothing beside the head"}
+    with at_rest(adapted):
+        loss = TrainingLoss(adapted, family, examples, rows=options["rows"], seed=options["seed"])
+        slices = _slices(loss, [snapshots.taken[0].values[name] for name, _ in adapted.adapter_parameters()], options)
+    with at_rest(adapted):
+        hessian = Hessian([partial(loss.term, *term) for term in loss.terms], loss.parameters)
+        curvature = measure_curvature(hessian, hessian.size, eigenvalues=options["eigenvalues"], seed=options["seed"])
+    return {
+        "status": "measured",
+        "reason": None,
+        "version": VERSION,
+        "rows": loss.rows,
+        **slices,
+        "hessian": {**curvature, "products": hessian.products},
+    }
+
+
+def _slices(loss: TrainingLoss, start: Sequence[Tensor], options: Mapping[str, Any]) -> dict[str, Any]:
+    kept, axis = loss.values(), positions(options["grid"], options["extent"])
+    generator = torch.Generator().manual_seed(options["seed"])
+    directions = [filter_normalised(loss.parameters, generator) for _ in range(options["directions"])]
+    first, second, *_ = directions
+    begin = torch.cat([part.reshape(-1) for part in start]).to(kept)
+    line = path_positions(options["grid"])
+    return {
+        "loss": loss.at(kept),
+        "surface": {
+            "alpha": axis,
+            "beta": axis,
+            "loss": [[loss.at(kept + alpha * first + beta * second) for beta in axis] for alpha in axis],
+        },
+        "curves": [{"alpha": axis, "loss": [loss.at(kept + alpha * way) for alpha in axis]} for way in directions],
+        "path": {"alpha": line, "loss": [loss.at((1 - t) * begin + t * kept) for t in line]},
+    }
+
+
+def positions(grid: int, extent: float) -> list[float]:
+    """`grid` (odd) evenly spaced numbers from -extent to extent; the one in the middle is 0."""
+    half = grid // 2
+    return [extent * step / half for step in range(-half, half + 1)]
+
+
+def path_positions(grid: int) -> list[float]:
+    """About `grid` evenly spaced numbers from -0.5 to 1.5, among them exactly 0 and 1."""
+    quarter = max(1, grid // 4)
+    return [step / (2 * quarter) for step in range(-quarter, 3 * quarter + 1)]
+
+
+def filter_normalised(parameters: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+    """A random direction in which every filter has the norm that it has in `parameters`, as one vector (n,).
+
+    A filter is what one output of a layer is computed with: a row of a matrix (of a convolution, an entry of the first
+    dimension), and a vector as a whole. Li et al., arXiv 1712.09913, section 4.
+    """
+    return torch.cat([_filter_normalised(parameter.detach(), generator).reshape(-1) for parameter in parameters])
+
+
+def _filter_normalised(values: Tensor, generator: torch.Generator) -> Tensor:
+    filters = values.reshape(len(values), -1) if values.ndim > 1 else values.reshape(1, -1)
+    noise = torch.randn(filters.shape, generator=generator).to(filters)
+    return noise * (filters.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True))
