@@ -132,7 +132,6 @@ class GPartLayer(nn.Module, BaseTunerLayer):
             bias = bias if bias is None or bias.dtype == torch.float64 else bias.to(dtype)
         return adapted_dense(x, base.weight, bias, terms, fan_in_fan_out=self.fan_in_fan_out, dtype=dtype)
 
-    @torch.no_grad()
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What `adapter` adds to the weight, shaped and stored like it, in at least float32."""
         weight = self.get_base_layer().weight

@@ -1,0 +1,91 @@
+"""What half precision and dropout leave of a map: the same distances, measured on what arrives in the weights."""
+
+from __future__ import annotations
+
+import gpart  # noqa: F401  repairs torchvision before transformers is imported
+from gpart import GPartLayer
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from baselines import Adapted
+from baselines.injection import ADAPTER
+from experiments.diagnostics.distances import Effect, RandomPairs, random_ratios
+from experiments.diagnostics.linear import Columns
+from experiments.diagnostics.weight_map import Weight, WeightMap
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def precision(adapted: Adapted, pairs: RandomPairs, columns: Columns | None) -> dict[str, Any]:
+    """`precision` of the record, by type.
+
+    Args:
+        adapted: the model.
+        pairs: random points.
+        columns: of the map where it is linear.
+    """
+    results = {}
+    for name, dtype in DTYPES.items():
+        rounded = WeightMap(adapted, dtype)
+        results[name] = {"ratios": random_ratios(rounded, _arriving(rounded), pairs)}
+        if columns is not None:
+            results[name]["gram"] = columns.gram(dtype)
+    return results
+
+
+def _arriving(weight_map: WeightMap) -> Effect:
+    """W + Delta_W rounded to the map's type, less W in that type; summed in float32, as merging does."""
+    bases = [base.weight.detach().to(weight_map.device, weight_map.dtype) for base in weight_map.bases]
+
+    def effect(pieces: Mapping[int, Tensor], weight: Weight, _: int) -> Tensor:
+        change = weight_map.change(pieces, weight)
+        if weight.layer is None:
+            return change
+        base = bases[weight.layer]
+        return (base.float() + change.float()).to(base.dtype).double() - base.double()
+
+    return effect
+
+
+def dropout(weight_map: WeightMap, pairs: RandomPairs) -> dict[str, Any] | None:
+    """`dropout` of the record; null where no layer of the adapter drops anything."""
+    probabilities = {probability(weight_map.layer(w)) for w in weight_map.weights if w.layer is not None}
+    if not probabilities - {0.0}:
+        return None
+    return {
+        "probability": max(probabilities),
+        "ratios": random_ratios(weight_map, _dropped(weight_map, pairs.seed), pairs),
+    }
+
+
+def probability(layer: Any) -> float:
+    """With which a layer of the adapter drops entries of its change (GPart) or of its input (all others)."""
+    if isinstance(layer, GPartLayer):
+        return float(layer.gpart_slices[ADAPTER].dropout)
+    return max((module.p for module in layer.modules() if isinstance(module, nn.Dropout)), default=0.0)
+
+
+def _dropped(weight_map: WeightMap, seed: int) -> Effect:
+    """The change with one mask per pair and weight.
+
+    A dropped entry of the input is a column of the change that is dropped; what is kept is scaled up.
+    """
+
+    def effect(pieces: Mapping[int, Tensor], weight: Weight, pair: int) -> Tensor:
+        if weight.layer is None:
+            return weight_map.change(pieces, weight)
+        layer = weight_map.layer(weight)
+        generator = torch.Generator().manual_seed(((seed + 1) << 40) + (pair << 20) + weight.layer)
+        change = weight_map.change(pieces, weight)
+        shape = weight.shape
+        if not isinstance(layer, GPartLayer):
+            shape = (shape[0], 1) if weight_map.stored_as_in_out(weight) else (1, shape[1])
+        p = probability(layer)
+        kept = torch.rand(shape, dtype=torch.float64, generator=generator) >= p
+        return change * kept.to(change.device) / (1 - p)
+
+    return effect
