@@ -1,9 +1,9 @@
-"""Paired differences to a baseline, from the per-example predictions of both."""
+"""Paired differences to a baseline over shared seeds: from the per-example predictions of both, and from scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from analysis.cells import Row, Section
 from analysis.records import Column, InputError, Run
-from analysis.statistics import METRICS, Interval, paired_bootstrap, score
+from analysis.significance import CLASSES, McNemar, holm, majority_p, mcnemar
+from analysis.statistics import METRICS, Interval, example_interval, score, seed_interval, two_level_interval
 
 _AGREEMENT = 1e-5
 """Largest difference between a recorded score and the same score from the predictions (correlations in float32)."""
@@ -23,13 +24,40 @@ _AGREEMENT = 1e-5
 
 @dataclass(frozen=True)
 class Difference:
-    """A row's difference to the baseline in one column: the interval, or the reason why there is none."""
+    """A row's difference to the baseline in one column.
+
+    Attributes:
+        row: the row.
+        column: the column.
+        interval: over test examples, from predictions; None where there are none to compare.
+        pairs: ids of the runs behind it, by seed: the row's and the baseline's.
+        reason: why there is no `interval`.
+        over_seeds: from the recorded scores, over seeds; None for fewer than two.
+        two_level: over seeds and test examples together; None where one of both is.
+        tests: McNemar's test of each pair, for metrics of right and wrong predictions.
+        holm_p: `p` corrected over the rows of the column; None where there is no test.
+    """
 
     row: Row
     column: Column
     interval: Interval | None
     pairs: tuple[tuple[str, str], ...]
     reason: str | None
+    over_seeds: Interval | None = None
+    two_level: Interval | None = None
+    tests: tuple[McNemar, ...] = ()
+    holm_p: float | None = None
+
+    @property
+    def p(self) -> float | None:
+        """One p-value of the tests over seeds; None where there is none."""
+        return majority_p([test.p for test in self.tests]) if self.tests else None
+
+    @property
+    def claim(self) -> tuple[str, Interval] | None:
+        """What a claim may go by: the interval over both, over examples (of one seed), or over seeds alone."""
+        found = {"seeds and examples": self.two_level, "examples": self.interval, "seeds": self.over_seeds}
+        return next(((name, interval) for name, interval in found.items() if interval is not None), None)
 
 
 class Predictions(NamedTuple):
@@ -42,6 +70,10 @@ class Predictions(NamedTuple):
 
 class ComparisonError(Exception):
     """Two runs whose predictions cannot be paired, with the reason."""
+
+
+class NoPredictionsError(ComparisonError):
+    """A run without predictions that could be read; nothing speaks against its score."""
 
 
 def baseline_row(sections: Sequence[Section], name: str) -> list[Row | None]:
@@ -67,34 +99,61 @@ def baseline_row(sections: Sequence[Section], name: str) -> list[Row | None]:
 def differences(section: Section, baseline: Row) -> list[Difference]:
     """The difference of every other row to the baseline in every column, over the seeds that both have."""
     rows = [row for row in section.rows if row != baseline]
-    return [_difference(section, baseline, row, column) for row in rows for column in section.columns]
+    found = [difference(section, baseline, row, column) for row in rows for column in section.columns]
+    corrected: dict[tuple[Row, Column], float] = {}
+    for column in section.columns:
+        tested = [(entry.row, entry.p) for entry in found if entry.column == column and entry.p is not None]
+        corrected |= zip([(row, column) for row, _ in tested], holm([p for _, p in tested]), strict=True)
+    return [replace(entry, holm_p=corrected.get((entry.row, entry.column))) for entry in found]
 
 
-def _difference(section: Section, baseline: Row, row: Row, column: Column) -> Difference:
+def difference(section: Section, baseline: Row, row: Row, column: Column) -> Difference:
+    """The difference of one row to another in one column, over the seeds that both have."""
+
     def scored(place: Row) -> list[Run]:
         return [run for run in section.cells.get((place, column), ()) if run.state == "ok"]
 
     ours, theirs = scored(row), scored(baseline)
     pairs = [(run, other) for run in ours for other in theirs if run.seeds == other.seeds]
-    ids = tuple((run.id, other.id) for run, other in pairs)
+    found = Difference(row, column, None, tuple((run.id, other.id) for run, other in pairs), None)
     if not pairs:
-        missing = "missing" if not ours else "baseline missing" if not theirs else "no shared seed"
-        return Difference(row, column, None, (), missing)
+        return replace(found, reason="missing" if not ours else "baseline missing" if not theirs else "no shared seed")
     try:
-        return Difference(row, column, _interval(pairs, column), ids, None)
+        return _from_predictions(found, pairs)
+    except NoPredictionsError as reason:
+        return replace(found, reason=f"not comparable: {reason}", over_seeds=_over_seeds(pairs))
     except ComparisonError as reason:
-        return Difference(row, column, None, ids, f"not comparable: {reason}")
+        return replace(found, reason=f"not comparable: {reason}")
 
 
-def _interval(pairs: Sequence[tuple[Run, Run]], column: Column) -> Interval:
-    if column.metric not in METRICS:
-        raise ComparisonError(f"{column.metric} is not computed here, only {', '.join(METRICS)}")
+def _over_seeds(pairs: Sequence[tuple[Run, Run]]) -> Interval | None:
+    """The t interval over seeds of the recorded scores; None where not all were scored on the same rows."""
+    rows = {run.circumstances.get("scored_rows") for pair in pairs for run in pair}
+    return seed_interval(_by_seed(pairs)) if len(rows) == 1 else None
+
+
+def _by_seed(pairs: Sequence[tuple[Run, Run]]) -> list[float]:
+    return [a.score - b.score for a, b in pairs if a.score is not None and b.score is not None]
+
+
+def _from_predictions(found: Difference, pairs: Sequence[tuple[Run, Run]]) -> Difference:
+    metric = found.column.metric
+    if metric not in METRICS:
+        raise NoPredictionsError(f"{metric} is not computed here, only {', '.join(METRICS)}")
     loaded = [(_checked(run), _checked(other)) for run, other in pairs]
     first = loaded[0][0]
     for run, part in zip((r for pair in pairs for r in pair), (p for pair in loaded for p in pair), strict=True):
         if not (np.array_equal(part.example_id, first.example_id) and np.array_equal(part.label, first.label)):
             raise ComparisonError(f"runs {pairs[0][0].id} and {run.id} were scored on different examples or labels")
-    return paired_bootstrap(column.metric, [(a.prediction, b.prediction) for a, b in loaded], first.label)
+    predictions = [(ours.prediction, theirs.prediction) for ours, theirs in loaded]
+    interval, variance = example_interval(metric, predictions, first.label)
+    return replace(
+        found,
+        interval=interval,
+        over_seeds=seed_interval(_by_seed(pairs)),
+        two_level=two_level_interval(_by_seed(pairs), variance, len(first.label)),
+        tests=tuple(mcnemar(*pair, first.label) for pair in predictions) if metric in CLASSES else (),
+    )
 
 
 def _checked(run: Run) -> Predictions:
@@ -118,7 +177,7 @@ def read_predictions(path: Path, split: str) -> Predictions:
     try:
         table = pyarrow.parquet.read_table(path, columns=names, filters=[("split", "==", split)])
     except (OSError, pyarrow.lib.ArrowException) as error:
-        raise ComparisonError(f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})") from None
+        raise NoPredictionsError(f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})") from None
     if not table.num_rows:
         raise ComparisonError(f"{path.parent.name}/{path.name} has no rows of the split {split}")
     part = Predictions(*(table.column(name).to_numpy() for name in names))

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from analysis.statistics import METRICS, paired_bootstrap, score, summarize
+from analysis.statistics import (
+    METRICS,
+    bootstrap_interval,
+    example_interval,
+    paired_bootstrap,
+    score,
+    seed_interval,
+    summarize,
+    two_level_interval,
+)
 
 CLASSES: dict[str, Callable[[NDArray, NDArray], float]] = {
     "accuracy": accuracy_score,
@@ -123,3 +132,49 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says(monkeypatch
         _, low, high = paired_bootstrap("accuracy", [(ours, theirs)], label)
         covered += low <= 0.1 <= high
     assert 0.92 <= covered / 400 <= 0.98  # 95 % within three standard errors
+
+
+def test_the_bootstrap_interval_over_seeds_is_scipys_bca_and_fixed() -> None:
+    scores = [0.71, 0.74, 0.69, 0.78, 0.75, 0.66]
+    found = bootstrap_interval(scores)
+    expected = stats.bootstrap((scores,), np.mean, method="BCa", n_resamples=50_000, rng=7).confidence_interval
+    assert found == pytest.approx((expected.low, expected.high), abs=0.003)
+    assert bootstrap_interval(scores) == found
+
+
+def test_few_or_equal_scores_have_no_bootstrap_interval() -> None:
+    assert bootstrap_interval([0.7, 0.8, 0.75, 0.77]) is None
+    assert bootstrap_interval([0.7] * 6) is None
+
+
+def test_the_interval_over_seeds_is_scipys_paired_t_test() -> None:
+    ours, theirs = np.array([0.81, 0.84, 0.80]), np.array([0.78, 0.80, 0.79])
+    found = seed_interval(list(ours - theirs))
+    expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert seed_interval([0.1]) is None
+
+
+def test_the_two_level_interval_adds_half_widths_in_squares() -> None:
+    differences = [0.1, 0.2, 0.4]
+    alone = seed_interval(differences)
+    assert alone is not None
+    found = two_level_interval(differences, 0.01, 1000)
+    assert found is not None
+    over_examples = stats.t.ppf(0.975, 999) * 0.1
+    assert found.high - found.difference == pytest.approx(
+        ((alone.high - alone.difference) ** 2 + over_examples**2) ** 0.5
+    )
+    assert two_level_interval(differences, 0.0, 1000) == pytest.approx(alone)
+    assert two_level_interval([0.1, 0.1], 0.01, 1000) == pytest.approx((0.1, 0.1 - over_examples, 0.1 + over_examples))
+    assert two_level_interval([0.1], 0.01, 1000) is None
+
+
+def test_the_variance_over_examples_is_that_of_a_mean() -> None:
+    generator = np.random.default_rng(0)
+    label = generator.integers(2, size=500)
+    ours, theirs = (np.where(generator.random(500) < p, label, 1 - label) for p in (0.9, 0.7))
+    gains = (ours == label).astype(float) - (theirs == label)
+    _, variance = example_interval("accuracy", [(ours, theirs)], label)
+    assert variance == pytest.approx(gains.var() / 500, rel=0.05)
