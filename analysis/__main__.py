@@ -6,10 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from analysis import table_command
+from analysis import plots_command, table_command
 from analysis.records import InputError
+from analysis.report import report_command
 
-COMMANDS = (table_command,)
+COMMANDS = (table_command, plots_command, report_command)
 """Modules of commands; each registers its parser, with `execute` as what the command does."""
 
 

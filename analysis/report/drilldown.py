@@ -1,0 +1,125 @@
+"""What the page knows of every run, as data for its script; parts that runs share are kept once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.cells import Section
+from analysis.records import Run, Value
+
+MOST_POINTS = 120
+"""Points of a curve that the page draws; longer ones are thinned, and the page says so."""
+
+_DIGITS = 5
+_SAFE_INTEGER = 2**53
+_BULK = ("path", "curves", "layers", "surface")
+"""Parts of diagnostics that are drawn in plots and too long to list."""
+
+
+class Pool:
+    """Values by number, equal ones once: most runs of a table share most of their configuration."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._numbers: dict[str, int] = {}
+
+    def add(self, value: Any) -> int:
+        """The number of a JSON value."""
+        number = self._numbers.setdefault(json.dumps(value, sort_keys=True), len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        return number
+
+
+def drilldown(section: Section, folder: Path, pool: Pool) -> dict[str, dict[str, Any]]:
+    """The data of every run of a section, by id; paths are relative to the folder that was read.
+
+    Raises:
+        InputError: if a record has changed since it was read.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for column in section.columns:
+        members = section.runs(column=column)
+        differing = _differing(members)
+        for run in members:
+            own = {key: run.settings[key] for key in differing if run.settings.get(key) is not None}
+            found[run.id] = _run(run, run.record(), own, folder, pool)
+    return found
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """The settings in which the runs of a column differ."""
+    keys = {key for run in runs for key in run.settings}
+    return sorted(key for key in keys if len({json.dumps(run.settings.get(key)) for run in runs}) > 1)
+
+
+def _run(run: Run, record: Mapping[str, Any], own: dict[str, Value], folder: Path, pool: Pool) -> dict[str, Any]:
+    content = {
+        "config": {name: pool.add(portable(value)) for name, value in record["config"].items()},
+        "provenance": {name: pool.add(portable(value)) for name, value in record["provenance"].items()},
+        "cost": record["cost"],
+        "curves": curves(record["history"], run.column.metric),
+        "diagnostics": {name: _scalars(value) for name, value in record["diagnostics"].items()},
+        "differing": own,
+        "error": record["error"],
+        "id": run.id,
+        "metrics": record["metrics"],
+        "record": run.path.relative_to(folder).as_posix(),
+        "round_trip": record["round_trip"],
+        "score": None if run.score is None else 100 * run.score,
+        "seeds": {**run.seeds, **run.own_seeds},
+        "sizes": record["sizes"],
+        "state": run.state,
+    }
+    return portable(content)
+
+
+def curves(history: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Training loss and the score that selects the epoch (x 100; a loss as it is), over epochs, thinned."""
+    name = metric if any(metric in epoch["selection"] for epoch in history["epochs"]) else "loss"
+    factor = 1 if name == "loss" else 100
+    selection = [(epoch["epoch"], _scaled(epoch["selection"].get(name), factor)) for epoch in history["epochs"]]
+    return {
+        "best_epoch": history["best_epoch"],
+        "loss": _thinned([(step["epoch"], step["loss"]) for step in history["steps"]]),
+        "selection": {"name": name, **_thinned(selection)},
+    }
+
+
+def _scaled(value: float | None, factor: int) -> float | None:
+    return None if value is None else factor * value
+
+
+def _thinned(points: Sequence[tuple[float, float | None]]) -> dict[str, Any]:
+    """Evenly spaced points, the first and the last among them, and of how many."""
+    last = len(points) - 1
+    kept = points
+    if len(points) > MOST_POINTS:
+        kept = [points[round(i * last / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
+    return {"of": len(points), "points": [[_rounded(x), None if y is None else _rounded(y)] for x, y in kept]}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _scalars(value: Any) -> Any:
+    """Nested values without lists of numbers and the parts that are plotted."""
+    if isinstance(value, Mapping):
+        items = {name: _scalars(item) for name, item in value.items() if name not in _BULK}
+        return {name: item for name, item in items.items() if item not in ({}, [])}
+    if isinstance(value, list):
+        return [_scalars(item) for item in value if isinstance(item, Mapping)]
+    return value
+
+
+def portable(value: Any) -> Any:
+    """JSON that a script reads without loss: integers beyond 2^53 as text."""
+    if isinstance(value, Mapping):
+        return {name: portable(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(item) for item in value]
+    return str(value) if isinstance(value, int) and abs(value) > _SAFE_INTEGER else value

@@ -1,0 +1,127 @@
+"""The page: what stands on it, and how it becomes one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.cells import Row, Section
+from analysis.differences import differences
+from analysis.records import Column, Run
+from analysis.report.drilldown import Pool, drilldown
+from analysis.report.grids import Cell, Grid, difference_grid, score_grid
+from analysis.report.overview import Overview, overview
+
+_FILES = Path(__file__).parent
+
+
+class Plot(NamedTuple):
+    """A plot: a title, what it shows, and the text of an SVG file."""
+
+    title: str
+    caption: str
+    svg: str
+
+    @property
+    def address(self) -> str:
+        """The drawing as a data URI: as an image it runs no script, and its ids meet no others of the page."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+
+
+@dataclass(frozen=True)
+class Part:
+    """The tables of one section and the anchor that leads to them."""
+
+    anchor: str
+    section: Section
+    grids: tuple[Grid, ...]
+
+
+def page(
+    runs: Sequence[Run],
+    sections: Sequence[Section],
+    baselines: Sequence[Row | None],
+    plots: Sequence[Plot],
+    folder: Path,
+) -> str:
+    """The report as one HTML file that asks for nothing else.
+
+    Args:
+        runs: all runs, trials of a search among them.
+        sections: the tables made from them.
+        baselines: per section, the row that differences are taken to; None: no differences.
+        plots: drawn below the tables.
+        folder: what paths of records are relative to.
+
+    Raises:
+        InputError: if a record has changed since it was read.
+    """
+    parts = [
+        _part(number, section, baseline)
+        for number, (section, baseline) in enumerate(zip(sections, baselines, strict=True), start=1)
+    ]
+    return _render(overview=overview(runs, sections), parts=parts, plots=plots, data=_data(parts, folder))
+
+
+def _part(number: int, section: Section, baseline: Row | None) -> Part:
+    scores = score_grid(section)
+    if baseline is None:
+        return Part(f"table-{number}", section, (scores,))
+    compared = difference_grid(section, baseline, differences(section, baseline))
+    own = tuple(note for note in compared.notes if note not in scores.notes)
+    return Part(f"table-{number}", section, (scores, replace(compared, notes=own)))
+
+
+def _data(parts: Sequence[Part], folder: Path) -> dict[str, Any]:
+    """What the script opens: cells with their numbers and the ids of their runs, the runs, and what runs share."""
+    pool = Pool()
+    runs: dict[str, Any] = {}
+    cells = []
+    for part in parts:
+        runs |= drilldown(part.section, folder, pool)
+        grids = [(grid.title, {line.label: line.cells for line in grid.lines}) for grid in part.grids]
+        for row in part.section.rows:
+            for number, column in enumerate(part.section.columns):
+                cells.append(
+                    _cell(
+                        row, column, [(title, found[row.label][number]) for title, found in grids if row.label in found]
+                    )
+                )
+    return {"cells": [cell for cell in cells if cell["runs"]], "pool": pool.values, "runs": runs}
+
+
+def _cell(row: Row, column: Column, shown: Sequence[tuple[str, Cell]]) -> dict[str, Any]:
+    about = [column.task, column.metric, column.source, column.subset, column.backbone, column.protocol, column.track]
+    numbers = [[title, f"{cell.text} {cell.detail}".strip()] for title, cell in shown]
+    return {"about": ", ".join(about), "numbers": numbers, "row": row.label, "runs": list(shown[0][1].runs)}
+
+
+def _render(**content: Overview | Sequence[Part] | Sequence[Plot] | dict[str, Any]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    own = {name: (_FILES / f"report.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    return environment.get_template("template.html").render(
+        **content,
+        style=Markup(own["css"]),
+        script=Markup(own["js"]),
+        style_digest=_digest(own["css"]),
+        script_digest=_digest(own["js"]),
+    )
+
+
+def _digest(text: str) -> str:
+    """The hash by which the page's policy allows its own style and script and nothing else."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.cells import sections
+from analysis.records import read_runs
+from analysis.report.drilldown import MOST_POINTS, Pool, curves, drilldown, portable
+from analysis.report.page import Plot, page
+from tests.analysis.conftest import record, write
+from tests.analysis.report.conftest import EVIL, HISTORY, ISOMETRY, fill
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text of the data block."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.data = ""
+        self._inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = dict(attrs).get("id") == "data"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.data += data
+
+
+def written(folder: Path, *options: str) -> str:
+    assert main(["report", str(folder), *options]) == 0
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def data_of(text: str) -> dict[str, Any]:
+    return json.loads(Reader(text).data)
+
+
+def test_the_page_asks_for_nothing_else(filled: Path) -> None:
+    tags = Reader(written(filled, "--baseline", "head")).tags
+    assert not [(tag, a) for tag, a in tags if any(name.startswith("on") for name in a)]
+    addresses = [a[name] or "" for _, a in tags for name in ("src", "href") if name in a]
+    assert addresses
+    assert [address for address in addresses if not address.startswith(("#", "data:"))] == []
+    assert [tag for tag, _ in tags].count("script") == 2
+
+
+def test_every_run_of_every_cell_is_in_the_data_with_what_its_record_says(filled: Path) -> None:
+    data = data_of(written(filled, "--baseline", "head"))
+    records = {r["id"]: (path, r) for path in filled.rglob("record.json") for r in [json.loads(path.read_text())]}
+    assert set(data["runs"]) == {run for cell in data["cells"] for run in cell["runs"]} == set(records)
+    for identity, run in data["runs"].items():
+        path, content = records[identity]
+        assert run["record"] == path.relative_to(filled).as_posix()
+        assert {name: data["pool"][number] for name, number in run["config"].items()} == portable(content["config"])
+        assert run["sizes"] == content["sizes"]
+        assert run["error"] == content["error"]
+    cell = next(cell for cell in data["cells"] if cell["row"] == "lora, r=8")
+    assert cell["numbers"][0] == ["Scores", "85.00 ± 3.54 [53.23, 116.77] n=2"]
+    assert cell["numbers"][1][1].startswith("+12.25 [")
+
+
+def test_text_from_records_is_escaped(filled: Path) -> None:
+    text = written(filled)
+    assert EVIL not in text
+    assert "<img src=x" not in text
+    assert EVIL in {run["error"]["message"] for run in data_of(text)["runs"].values() if run["error"]}
+    assert EVIL in {cell["row"] for cell in data_of(text)["cells"]}
+
+
+def test_summary_counts_and_warns(filled: Path) -> None:
+    text = written(filled)
+    counts = dict(re.findall(r"<dt>([\w ]+)</dt><dd>([\d,]+)</dd>", text))
+    # 6 scored on sst2, 2 on rte, one diverged, one failed, one unsearched; on rte two of four rows have no run.
+    assert counts == {"runs": "11", "ok": "9", "diverged": "1", "failed": "1", "cells missing": "2"}
+    for caution in (
+        "1 of 11 runs are of the track unsearched",
+        "3 of 7 cells rest on a single scored run",
+        "2 of 11 runs have no score (1 diverged, 1 error)",
+        "1 of 11 runs come from a checkout with uncommitted changes",
+    ):
+        assert caution in text
+
+
+def test_different_circumstances_within_a_column_are_warned_of(runs: Path) -> None:
+    write(runs, record(seed=0))
+    write(runs, record(seed=1, provenance__packages={"python": "3.11.2", "torch": "2.14.0"}))
+    assert "Different package versions (torch) within 1 of 1 columns" in written(runs)
+
+
+def test_no_baseline_no_differences(filled: Path) -> None:
+    assert "Differences to" not in written(filled)
+    assert "Differences to head" in written(filled, "--baseline", "head")
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "elsewhere" / "second"
+    first.mkdir()
+    fill(first)
+    shutil.copytree(first, tmp_path / "copy")
+    for path in sorted((tmp_path / "copy").rglob("record.json"), reverse=True):
+        target = second / path.parent.relative_to(tmp_path / "copy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.rename(target)
+    text = written(first, "--baseline", "head")
+    assert written(first, "--baseline", "head") == text
+    assert written(second, "--baseline", "head") == text
+    assert str(tmp_path) not in text
+
+
+def test_curves_are_thinned_keep_their_ends_and_say_so() -> None:
+    found = curves(HISTORY, "accuracy")
+    points = found["loss"]["points"]
+    assert (len(points), found["loss"]["of"]) == (MOST_POINTS, 300)
+    assert (points[0], points[-1]) == ([0.01, 2.0], [3.0, 0.0066667])
+    assert found["selection"] == {"name": "accuracy", "of": 3, "points": [[1, 71.0], [2, 72.0], [3, 73.0]]}
+    assert curves(HISTORY, "strict")["selection"]["points"][1] == [2, 0.5]
+    short = {**HISTORY, "steps": HISTORY["steps"][:8]}
+    assert curves(short, "accuracy")["loss"]["points"][6] == [0.07, None]
+
+
+def test_diagnostics_keep_numbers_and_leave_out_what_is_plotted(filled: Path) -> None:
+    runs = data_of(written(filled))["runs"]
+    (isometry,) = [run["diagnostics"]["isometry"] for run in runs.values() if run["diagnostics"]]
+    assert isometry["ratios"] == {"random": {"n": 2, "mean": 1.0}}
+    assert isometry["jacobian"] == ISOMETRY["jacobian"]
+    assert "path" not in isometry
+
+
+def test_integers_that_a_script_cannot_hold_are_text() -> None:
+    assert portable({"a": [2**60, 2**53, True]}) == {"a": [str(2**60), 2**53, True]}
+
+
+def test_equal_parts_are_kept_once(filled: Path) -> None:
+    pool = Pool()
+    (section, *_) = sections(read_runs(filled))
+    found = drilldown(section, filled, pool)
+    assert len({run["config"]["backbone"] for run in found.values()}) == 1
+    assert pool.add({"b": 1, "a": 2}) == pool.add({"a": 2, "b": 1})
+
+
+@pytest.mark.slow
+def test_five_hundred_runs_stay_below_three_megabytes(runs: Path) -> None:
+    for seed in range(100):
+        for d in range(5):
+            write(runs, record(seed=seed, d=1000 + d, score=0.5 + seed / 1000, history=HISTORY))
+    found = read_runs(runs)
+    tables = sections(found)
+    text = page(found, tables, [None], [], runs)
+    assert len(data_of(text)["runs"]) == 500
+    assert len(text) < 3e6
+
+
+def test_plots_are_images_with_captions(filled: Path) -> None:
+    runs = read_runs(filled)
+    tables = sections(runs)
+    plots = [Plot("A <plot>", "What it shows", "<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>")]
+    text = page(runs, tables, [None] * len(tables), plots, filled)
+    (image,) = [attributes for tag, attributes in Reader(text).tags if tag == "img"]
+    assert (image["alt"], image["loading"]) == ("A <plot>", "lazy")
+    assert (image["src"] or "").startswith("data:image/svg+xml;base64,")
+    assert "What it shows" in text
+
+
+def test_only_trials_make_a_page_that_says_so(runs: Path) -> None:
+    write(runs, record(config__test=False, metrics__test=None))
+    text = written(runs)
+    assert "there is no table" in text
+    assert "search trials, left out" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--baseline", "absent"], "--baseline=absent: no such row"), (["--out", "record.json"], "ending in .html")],
+)
+def test_bad_input_is_status_2_and_one_line(
+    filled: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(filled), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
