@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
     harness = commands.add_parser("lm-eval", parents=[trained], help="score a run on math with lm-eval's gsm8k task")
     harness.add_argument("--rows", type=_count, help="so many of the first test rows; default: all")
     harness.add_argument("--few-shot", type=int, help="examples in the prompt; default: lm-eval's own 5")
+    bench = commands.add_parser("bench", help="step time, memory and bytes of methods, measured in turns")
+    bench.add_argument("name", help="a file of conf/bench")
+    bench.add_argument("--contenders", type=_words, help="comma-separated; default: all that the file lists")
+    bench.add_argument("--targets", type=_words, help="comma-separated sets of targets; default: all of the file")
+    bench.add_argument("--authors", type=Path, help="a folder with the authors' peft, to be measured as well")
+    bench.add_argument("--rounds", type=_count, default=7, help="turns of each, after one to warm up; default: 7")
+    bench.add_argument("--steps", type=_count, default=3, help="training steps in a turn; default: 3")
+    bench.add_argument("--threads", type=_count, default=os.cpu_count(), help="default: all cores")
+    bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    bench.add_argument("--out", type=Path, help="the record; default: outputs/bench/NAME.json")
     search = commands.add_parser("search", help="equal trials per method, chosen on the selection split alone")
     search.add_argument("name", help="a file of conf/search")
     search.add_argument("--methods", help="comma-separated; default: all that the search lists")
@@ -57,6 +68,28 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: accepted: an integer of at least 1")
     return int(text)
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _bench(chosen: argparse.Namespace, _: list[str]) -> int:
+    from experiments.bench.command import bench
+
+    text = bench(
+        chosen.name,
+        out=chosen.out or Path("outputs") / "bench" / f"{chosen.name}.json",
+        only=chosen.contenders,
+        targets=chosen.targets,
+        rounds=chosen.rounds,
+        steps=chosen.steps,
+        threads=chosen.threads,
+        device=chosen.device,
+        authors=chosen.authors,
+    )
+    print(text)
+    return 0
 
 
 def _status(chosen: argparse.Namespace, _: list[str]) -> int:
@@ -136,6 +169,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "batching": _batching,
     "lm-eval": _lm_eval,
     "search": _search,
+    "bench": _bench,
 }
 
 
