@@ -1,0 +1,62 @@
+"""All kinds of figures, and the figures that a set of runs gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from analysis.cells import sections
+from analysis.plots.curves import curves
+from analysis.plots.figure import Figure, Group
+from analysis.plots.isometry import jacobian, occupancy, ratios, spectra, theta
+from analysis.plots.landscape import landscape
+from analysis.plots.scores import capacity, cost, pareto, seeds
+from analysis.plots.style import Styles
+from analysis.records import Run
+
+
+class Kind(NamedTuple):
+    """How the figures of one kind are made of a group of runs, and which runs they need."""
+
+    build: Callable[[Group], Iterator[Figure]]
+    needs: str
+
+
+_ISOMETRY = "runs made with diagnostics=isometry"
+KINDS: Mapping[str, Kind] = {
+    "pareto": Kind(pareto, "runs with a score and counted parameters, of a method that has some"),
+    "capacity": Kind(capacity, "runs with a score at two or more values of d"),
+    "curves": Kind(curves, "runs with a score and a history"),
+    "seeds": Kind(seeds, "two or more runs with a score that differ in their seeds alone"),
+    "cost": Kind(cost, "runs with a score and a measured time or memory"),
+    "ratios": Kind(ratios, _ISOMETRY),
+    "jacobian": Kind(jacobian, _ISOMETRY),
+    "spectra": Kind(spectra, _ISOMETRY),
+    "theta": Kind(theta, _ISOMETRY),
+    "occupancy": Kind(occupancy, f"{_ISOMETRY} of a method that partitions weights"),
+    "landscape": Kind(landscape, "runs made with diagnostics=landscape"),
+}
+"""By the names that `--kinds` takes."""
+
+
+def figures(runs: Sequence[Run], kinds: Iterable[str] = tuple(KINDS)) -> list[Figure]:
+    """All figures of the kinds that the runs give, by section, column and kind; trials of a search are left out.
+
+    Each shows one column of one section, so that nothing stands together that tables keep apart.
+
+    Raises:
+        InputError: if two runs of a cell have the same configuration and seeds, or a record changed since it was read.
+        KeyError: if a kind is unknown.
+    """
+    styles = Styles(run.method for run in runs)
+    builders = [KINDS[kind].build for kind in kinds]
+    groups = [Group(section, column, styles) for section in sections(runs) for column in section.columns]
+    found = [figure for group in groups for build in builders for figure in build(group)]
+    seen: Counter[str] = Counter()
+    for place, figure in enumerate(found):  # keys that differ in characters no file name takes
+        seen[figure.name] += 1
+        if seen[figure.name] > 1:
+            found[place] = replace(figure, name=f"{figure.name}--{seen[figure.name]}")
+    return found

@@ -1,0 +1,223 @@
+"""A figure, the runs that it may show, and its bytes in a format."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib
+import pandas as pd
+
+from analysis.cells import Row, Section
+from analysis.plots.style import RC, TITLE_LINE, Canvas, Style, Styles, wrapped
+from analysis.records import Column, Run
+
+FORMATS = ("png", "pdf", "svg")
+# Whatever would name the time or the program is left out, so that bytes depend on the records alone.
+_METADATA: Mapping[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+_METRICS = {"matthews_correlation": "Matthews correlation", "pearson": "Pearson", "spearman": "Spearman", "f1": "F1"}
+
+Measured = list[tuple[Row, Run, dict[str, Any]]]
+"""Runs with their rows and what a diagnostic measured in them."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that can be drawn.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: its file's name without a suffix; unique among the figures of a folder.
+        title: what is shown, and of which task, data, backbone, protocol and track.
+        caption: what a reader needs: units, n, intervals, what was left out.
+        data: every number that is drawn, with the ids of the runs behind it.
+        column: the key that all its runs share.
+        width: inches.
+        height: inches.
+        draw: draws it on an empty canvas of that size.
+    """
+
+    kind: str
+    name: str
+    title: str
+    caption: str
+    data: pd.DataFrame
+    column: Column
+    width: float
+    height: float
+    draw: Callable[[Canvas], None]
+
+    def canvas(self) -> Canvas:
+        """The figure drawn, to look into; `render` gives its bytes."""
+        canvas = Canvas(figsize=(self.width, self.height), layout="constrained")
+        canvas.suptitle(wrapped(_heading(self.column), self.width))
+        self.draw(canvas)
+        return canvas
+
+
+def render(figure: Figure, format: str) -> bytes:
+    """The bytes of a figure in one of `FORMATS`; the same records give the same bytes.
+
+    Raises:
+        KeyError: if the format is unknown.
+    """
+    metadata = _METADATA[format]
+    buffer = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's own settings would show
+        matplotlib.rcParams.update(RC)
+        figure.canvas().savefig(buffer, format=format, metadata=metadata)
+    return buffer.getvalue()
+
+
+@dataclass
+class Group:
+    """The runs that one figure may show: those of one section and one of its columns.
+
+    Attributes:
+        section: the section.
+        column: the column.
+        styles: of all methods of the folder.
+    """
+
+    section: Section
+    column: Column
+    styles: Styles
+    _records: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def cells(self) -> list[tuple[Row, tuple[Run, ...]]]:
+        """The rows that have runs here, with these, in the order of their seeds."""
+        return [
+            (row, tuple(sorted(members, key=lambda run: (sorted(run.seeds.items()), run.id))))
+            for row, column, members in self.section.grid()
+            if column == self.column and members
+        ]
+
+    def scored(self) -> list[tuple[Row, tuple[Run, ...]]]:
+        """The rows that have runs with a score here, with these."""
+        kept = [(row, tuple(run for run in members if run.state == "ok")) for row, members in self.cells()]
+        return [(row, members) for row, members in kept if members]
+
+    def record(self, run: Run) -> dict[str, Any]:
+        """A run's whole record, read once."""
+        if run.id not in self._records:
+            self._records[run.id] = run.record()
+        return self._records[run.id]
+
+    def measured(self, name: str) -> Measured:
+        """Runs with a measured diagnostic of this name, and what it is."""
+        found = [
+            (row, run, self.record(run)["diagnostics"].get(name)) for row, members in self.cells() for run in members
+        ]
+        return [(row, run, value) for row, run, value in found if value and value["status"] == "measured"]
+
+    def unmeasured(self, name: str) -> str:
+        """A sentence on the rows whose diagnostic of this name has another status; nothing where there is none."""
+        notes: dict[str, None] = {}
+        for row, members in self.cells():
+            for run in members:
+                value = self.record(run)["diagnostics"].get(name)
+                if value and value["status"] != "measured":
+                    notes[f"{row.label} ({value['status']}: {value['reason']})"] = None
+        return f" Without: {'; '.join(notes)}." if notes else ""
+
+    def row_styles(self, labels: Iterable[str]) -> dict[str, Style]:
+        """Styles by these labels of the section's rows, in their order; the same in all figures of the section."""
+        styles = self.styles.of(self.section.rows)
+        return {label: styles[label] for label in dict.fromkeys(labels)}
+
+    def series_styles(self, labels: Iterable[str]) -> dict[str, Style]:
+        """Styles by these labels of rows without their capacity, or of whole rows, in their order."""
+        styles = self.styles.of(self.section.rows) | self.styles.of(map(series, self.section.rows))
+        return {label: styles[label] for label in dict.fromkeys(labels)}
+
+    @property
+    def score_label(self) -> str:
+        """The axis label of scores x 100."""
+        metric = _METRICS.get(self.column.metric, self.column.metric)
+        return f"{metric} x 100, {self.column.split} split"
+
+    def figure(
+        self,
+        kind: str,
+        what: str,
+        caption: str,
+        data: pd.DataFrame,
+        size: tuple[float, float],
+        draw: Callable[[Canvas], None],
+        part: str = "",
+    ) -> Figure:
+        """A figure of this group; `size` is without the title, `part` tells the figures of one kind apart."""
+        width, height = size
+        heading = _heading(self.column)
+        lines = wrapped(heading, width).count("\n") + 1
+        return Figure(
+            kind,
+            _name([kind, part, *_key(self.column)]),
+            f"{what}: {' '.join(heading.split())}",
+            caption,
+            data,
+            self.column,
+            width,
+            height + lines * TITLE_LINE,
+            draw,
+        )
+
+
+def series(row: Row) -> Row:
+    """A row without its capacity: what a line over capacities joins."""
+    return row._replace(capacity=None)
+
+
+def ids(runs: Iterable[Run]) -> str:
+    """Run ids as data has them."""
+    return " ".join(run.id for run in runs)
+
+
+def frame(lines: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Data of lines whose missing numbers are None; a column of such numbers becomes one of floats with NaN."""
+    data = pd.DataFrame(list(lines))
+    for name in data.columns:
+        if pd.api.types.is_object_dtype(data[name]):
+            data[name] = pd.to_numeric(data[name])
+    return data
+
+
+def first_of_each_row(measured: Measured) -> Measured:
+    """The first run of each row, which is that of the lowest seeds."""
+    return list({row: (row, run, value) for row, run, value in reversed(measured)}.values())[::-1]
+
+
+def runs_per_row(data: pd.DataFrame) -> str:
+    """How many runs stand behind the rows of data that has a line or more for each run."""
+    return count_of(data.groupby("row")["runs"].nunique().tolist())
+
+
+def count_of(numbers: Sequence[int], noun: str = "runs per row") -> str:
+    """How many runs a caption speaks of: `n = 3 runs per row`, `n = 1 to 3 runs per row`."""
+    low, high = min(numbers), max(numbers)
+    return f"n = {low} {noun}" if low == high else f"n = {low} to {high} {noun}"
+
+
+def _key(column: Column) -> list[str]:
+    names = [column.backbone, column.protocol, column.track, column.task, column.source, column.subset, column.metric]
+    return [name for name in names if name != "full"]
+
+
+def _heading(column: Column) -> str:
+    return (
+        f"{column.task} ({column.source}, {column.subset})\n"
+        f"{column.backbone}, protocol {column.protocol}, track {column.track}"
+    )
+
+
+def _name(parts: Iterable[str]) -> str:
+    """A file's name that every system takes."""
+    return "--".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-") for part in parts if part)

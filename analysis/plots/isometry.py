@@ -1,0 +1,298 @@
+"""Figures of `diagnostics.isometry`: how each method's map from trained values to weight changes treats distances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.plots.figure import Figure, Group, Measured, first_of_each_row, frame, runs_per_row
+from analysis.plots.style import (
+    GREY,
+    LEGEND_LINE,
+    PAGE,
+    SEQUENTIAL,
+    Canvas,
+    Style,
+    categories,
+    legend,
+    legend_lines,
+    logarithmic,
+    marks,
+    panels,
+    value_axis,
+)
+
+_FLAT = 1e-3
+"""Values whose logarithms (to base 10) span less are drawn as a line: their density would be a spike of rounding."""
+_ZERO = 1e-6
+"""Singular values below this share of the largest are rounding: float32 weights hold about seven digits."""
+_ACROSS = 4
+
+
+def ratios(group: Group) -> Iterator[Figure]:
+    """Distance ratios of all methods side by side, on random and on trained pairs."""
+    data = frame(
+        [
+            {"pairs": pairs, "row": row.label, "ratio": value, "runs": run.id}
+            for row, run, found in group.measured("isometry")
+            for pairs in ("random", "trained")
+            for value in found["ratios"][pairs]["values"]
+            if value is not None
+        ]
+    )
+    if data.empty:
+        return
+    styles = group.row_styles(data["row"])
+    labels = list(styles)
+    caption = (
+        "Distance of two weight changes over the distance of the two points of trained values that give them: random "
+        "pairs on the sphere around the start whose radius training covered, and pairs of snapshots of training. An "
+        "isometry has 1 everywhere (dashed). Violins: density; marker: median; thin line: all values; thick line: all "
+        f"values equal within {_FLAT:g} powers of ten. {runs_per_row(data)}.{group.unmeasured('isometry')}"
+    )
+
+    def draw(canvas: Canvas) -> None:
+        for axes, pairs in zip(canvas.subplots(2, 1, sharex=True, sharey=True), ("random", "trained"), strict=True):
+            own = data[data["pairs"] == pairs]
+            value_axis(axes.yaxis, [*data["ratio"], 1.0], decades=1)
+            for place, label in enumerate(labels):
+                _violin(axes, place, own.loc[own["row"] == label, "ratio"].to_numpy(), styles[label])
+            axes.axhline(1, color=GREY, lw=0.7, ls=(0, (4, 2)), zorder=0)
+            axes.set_title(f"{pairs} pairs")
+            axes.set_ylabel("distance ratio")
+        categories(canvas.axes[1], labels, PAGE - 0.5)
+
+    yield group.figure("ratios", "Distance ratios", caption, data, (PAGE, 3.9), draw)
+
+
+def _violin(axes: Axes, place: int, values: np.ndarray, style: Style) -> None:
+    """A violin of the values' logarithms, so that it has the same shape on a logarithmic axis as on its own."""
+    if not len(values):
+        return
+    log = axes.get_yscale() == "log"
+    shown = np.log10(values) if log else values
+    if np.ptp(np.log10(values[values > 0])) < _FLAT or len(values) < 3:
+        axes.hlines(np.median(values), place - 0.38, place + 0.38, color=style.colour, lw=2.2)
+    else:
+        grid = np.linspace(shown.min(), shown.max(), 200)
+        density = matplotlib.mlab.GaussianKDE(shown).evaluate(grid)
+        half, heights = 0.38 * density / density.max(), 10**grid if log else grid
+        axes.fill_betweenx(heights, place - half, place + half, color=style.colour, alpha=0.35, lw=0)
+        axes.plot(np.r_[place - half, (place + half)[::-1]], np.r_[heights, heights[::-1]], color=style.colour, lw=0.8)
+    axes.vlines(place, values.min(), values.max(), color=style.colour, lw=0.8)
+    axes.plot(place, np.median(values), **marks(style))
+
+
+def jacobian(group: Group) -> Iterator[Figure]:
+    """Extreme singular values and condition number of the Jacobian along training."""
+    names = ("point", "step", "largest", "smallest_nonzero", "condition_complement", "null_directions", "method")
+    data = frame(
+        [
+            {"row": row.label, **{name: point[name] for name in names}, "runs": run.id}
+            for row, run, found in group.measured("isometry")
+            for point in found["jacobian"]
+        ]
+    )
+    if data.empty:
+        return
+    styles = group.row_styles(data["row"])
+    caption = (
+        "Extreme singular values of the Jacobian of the map from trained values to weight changes, and their ratio, "
+        "on the complement of the directions that change nothing; 1 and 1 for an isometry. Lines are shifted sideways "
+        "a little, so that equal ones stay visible. One line per run; "
+        f"{runs_per_row(data)}.{group.unmeasured('isometry')}"
+    )
+    height = 2.3 + LEGEND_LINE * legend_lines(list(styles), PAGE)[1]
+
+    def draw(canvas: Canvas) -> None:
+        left, right = canvas.subplots(1, 2)
+        _along(left, data, ["largest", "smallest_nonzero"], styles)
+        left.set_ylabel("largest and smallest singular value")
+        _along(right, data, ["condition_complement"], styles)
+        right.set_ylabel("condition number")
+        legend(canvas, styles)
+
+    yield group.figure("jacobian", "Singular values of the Jacobian", caption, data, (PAGE, height), draw)
+
+
+def _along(axes: Axes, data: pd.DataFrame, keys: Sequence[str], styles: Mapping[str, Style]) -> None:
+    shift = 0.008 * max(1, data["step"].max())
+    known = data[list(keys)].to_numpy(dtype=np.float64)
+    known = known[known > 0]
+    if len(known):
+        logarithmic(axes.yaxis, min(known.min(), 0.8), max(known.max(), 1.25))
+    for place, (label, style) in enumerate(styles.items()):
+        for _, own in data[data["row"] == label].groupby("runs", sort=False):
+            own = own.sort_values("step")
+            for key in keys:
+                x = own["step"] + shift * (place - (len(styles) - 1) / 2)
+                axes.plot(x, own[key], **marks(style, line=True))
+    axes.set_xlabel("optimizer step")
+
+
+def spectra(group: Group) -> Iterator[Figure]:
+    """Singular values of the weight change, layer by layer, and the stable ranks of all methods side by side."""
+    chosen = first_of_each_row(group.measured("isometry"))
+    data = frame(
+        [
+            {"row": row.label, "layer": layer["name"], "depth": depth, "index": index, "singular_value": value}
+            | {"stable_rank": layer["stable_rank"], "runs": run.id}
+            for row, run, found in chosen
+            for depth, layer in enumerate(_matrices(found))
+            for index, value in enumerate(layer["singular_values"], 1)
+            if value is not None
+        ]
+    )
+    if data.empty:
+        return
+    styles = group.row_styles(data["row"])
+    labels = list(styles)
+    lines = -(-len(labels) // _ACROSS)
+    caption = (
+        "Largest singular values of the kept weight change, a line per adapted matrix from the first (dark) to the "
+        f"last (light); those below {_ZERO:g} of a matrix's largest are not drawn. Below: stable rank (squared "
+        "Frobenius over squared spectral norm) of each matrix, first to last from left to right. Of each row the run "
+        f"of the lowest seeds.{group.unmeasured('isometry')}"
+    )
+
+    def draw(canvas: Canvas) -> None:
+        parts: Any = canvas.subfigures(2, 1, height_ratios=[1.5 * lines, 1.7])
+        _draw_spectra(parts[0], data, labels)
+        _draw_stable_ranks(parts[1].subplots(), data, labels, styles)
+
+    size = (PAGE, 1.5 * lines + 1.7)
+    yield group.figure("spectra", "Spectra of the weight change", caption, data, size, draw)
+
+
+def _matrices(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [layer for layer in found["update"]["layers"] if len(layer["shape"]) > 1]
+
+
+def _draw_spectra(canvas: Any, data: pd.DataFrame, labels: Sequence[str]) -> None:
+    """A panel per row; `canvas` is a figure or a part of one."""
+    largest = data.groupby(["row", "layer"], sort=False)["singular_value"].transform("max")
+    shown = data[(data["singular_value"] > _ZERO * largest) & (largest > 0)]
+    grid = panels(canvas, len(labels), _ACROSS)
+    for place, (axes, label) in enumerate(zip(grid, labels, strict=True)):
+        own = shown[shown["row"] == label]
+        colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.85, own["depth"].max() + 1 if len(own) else 1))
+        for depth, layer in own.groupby("depth"):
+            axes.plot(
+                layer["index"], layer["singular_value"], color=colours[int(str(depth))], lw=0.8, marker=".", ms=2.5
+            )
+        axes.set_title(label)
+        axes.set_xlabel("index")
+        if place % _ACROSS == 0:
+            axes.set_ylabel("singular value")
+    if len(shown):
+        logarithmic(grid[0].yaxis, shown["singular_value"].min(), shown["singular_value"].max())
+
+
+def _draw_stable_ranks(axes: Axes, data: pd.DataFrame, labels: Sequence[str], styles: Mapping[str, Style]) -> None:
+    ranks = data.dropna(subset=["stable_rank"]).drop_duplicates(["row", "layer"])
+    for place, label in enumerate(labels):
+        own = ranks[ranks["row"] == label]
+        x = place + (np.linspace(-0.34, 0.34, len(own)) if len(own) > 1 else np.zeros(len(own)))
+        axes.plot(x, own["stable_rank"], lw=0.6, **marks(styles[label]) | {"markersize": 3})
+    value_axis(axes.yaxis, ranks["stable_rank"], decades=0.9)
+    axes.set_ylabel("stable rank")
+    categories(axes, labels, PAGE - 0.5)
+
+
+def theta(group: Group) -> Iterator[Figure]:
+    """Histograms of the trained values, a panel per row."""
+    chosen = group.measured("isometry")
+    data = _histograms(chosen, "trained_values", lambda h: (h["edges"][:-1], h["edges"][1:], h["counts"]))
+    if data.empty:
+        return
+    moments = {(row.label, run.id): found["trained_values"] for row, run, found in chosen}
+    for name in ("mean", "std"):
+        data[name] = [moments[key][name] for key in zip(data["row"], data["runs"], strict=True)]
+    styles = group.row_styles(data["row"])
+    caption = (
+        "Trained values of the method at the kept epoch, as densities; dashed: normal density of the same mean and "
+        f"standard deviation. One outline per run; {runs_per_row(data)}.{group.unmeasured('isometry')}"
+    )
+
+    def one(axes: Axes, own: pd.DataFrame, style: Style) -> None:
+        width = own["right"] - own["left"]
+        density = own["count"] / (own["count"].sum() * width)
+        axes.stairs(density, [*own["left"], own["right"].iloc[-1]], color=style.colour, lw=0.9)
+        axes.stairs(density, [*own["left"], own["right"].iloc[-1]], color=style.colour, alpha=0.25, fill=True)
+        mean, std = own["mean"].iloc[0], own["std"].iloc[0]
+        if std:
+            x = np.linspace(own["left"].min(), own["right"].max(), 200)
+            normal = np.exp(-(((x - mean) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi))
+            axes.plot(x, normal, color="black", ls=(0, (3, 2)), lw=0.7)
+
+    yield _histogram_figure(group, "theta", "Trained values", caption, data, styles, one, ("trained value", "density"))
+
+
+def occupancy(group: Group) -> Iterator[Figure]:
+    """Histograms of the group sizes of methods that partition weights, a panel per row."""
+    chosen = [(row, run, found) for row, run, found in group.measured("isometry") if found["occupancy"]]
+    data = _histograms(chosen, "occupancy", lambda h: (h["sizes"], h["sizes"], h["counts"]))
+    if data.empty:
+        return
+    facts = {run.id: found["occupancy"] for _, run, found in chosen}
+    data["mean"] = [facts[run]["mean"] for run in data["runs"]]
+    data["dead"] = [facts[run]["dead"] for run in data["runs"]]
+    styles = group.row_styles(data["row"])
+    dead = sorted(set(data["dead"]))
+    caption = (
+        "Sizes of the groups of weights that share one trained value; dashed: mean size. Groups without a weight: "
+        f"{dead[0] if len(dead) == 1 else f'{dead[0]} to {dead[-1]}'} per run. One outline per "
+        f"run; {runs_per_row(data)}."
+    )
+
+    def one(axes: Axes, own: pd.DataFrame, style: Style) -> None:
+        axes.vlines(own["left"], 0, own["count"], color=style.colour, lw=max(0.5, min(4, 60 / len(own))), alpha=0.6)
+        axes.plot(own["left"], own["count"], color=style.colour, lw=0.6, marker=".", ms=2)
+        axes.axvline(own["mean"].iloc[0], color="black", ls=(0, (3, 2)), lw=0.7)
+        axes.set_ylim(bottom=0)
+
+    labels = ("weights in a group", "groups")
+    yield _histogram_figure(group, "occupancy", "Group sizes", caption, data, styles, one, labels)
+
+
+Histogram = Callable[[Mapping[str, Any]], tuple[Sequence[float], Sequence[float], Sequence[int]]]
+
+
+def _histograms(chosen: Measured, key: str, bins: Histogram) -> pd.DataFrame:
+    """A line per bin of every run: row, left, right, count, runs."""
+    lines = []
+    for row, run, found in chosen:
+        for left, right, count in zip(*bins(found[key]), strict=True):
+            lines.append({"row": row.label, "left": left, "right": right, "count": count, "runs": run.id})
+    return frame(lines)
+
+
+def _histogram_figure(
+    group: Group,
+    kind: str,
+    what: str,
+    caption: str,
+    data: pd.DataFrame,
+    styles: Mapping[str, Style],
+    one: Callable[[Axes, pd.DataFrame, Style], None],
+    axis_labels: tuple[str, str],
+) -> Figure:
+    """A panel per row, in which `one` draws each run."""
+    lines = -(-len(styles) // _ACROSS)
+
+    def draw(canvas: Canvas) -> None:
+        for place, (axes, label) in enumerate(zip(panels(canvas, len(styles), _ACROSS, False), styles, strict=True)):
+            for _, own in data[data["row"] == label].groupby("runs", sort=False):
+                one(axes, own, styles[label])
+            axes.set_title(label)
+            axes.set_xlabel(axis_labels[0])
+            if place % _ACROSS == 0:
+                axes.set_ylabel(axis_labels[1])
+
+    width = PAGE * min(_ACROSS, max(2, len(styles))) / _ACROSS
+    return group.figure(kind, what, caption, data, (width, 1.6 * lines), draw)

@@ -1,0 +1,217 @@
+"""Figures of `diagnostics.landscape`: the training loss around the trained values, and its curvature."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
+
+from analysis.plots.figure import Figure, Group, Measured, first_of_each_row, frame, ids, runs_per_row
+from analysis.plots.style import (
+    GREY,
+    LEGEND_LINE,
+    PAGE,
+    SEQUENTIAL,
+    Canvas,
+    Style,
+    categories,
+    legend,
+    legend_lines,
+    marks,
+    panels,
+    plain,
+    value_axis,
+)
+from analysis.records import Run
+
+_ACROSS = 4
+_LEVELS = 13
+_AXIS = "one unit is the norm of the trained values"
+
+
+def landscape(group: Group) -> Iterator[Figure]:
+    """Up to three figures: surfaces, curves, and eigenvalues of the Hessian."""
+    measured = group.measured("landscape")
+    yield from _surfaces(group, measured)
+    yield from _curves(group, measured)
+    yield from _hessian(group, measured)
+
+
+def _surfaces(group: Group, measured: Measured) -> Iterator[Figure]:
+    data = frame(
+        [
+            {"row": row.label, "alpha": alpha, "beta": beta, "loss": loss, "runs": run.id}
+            for row, run, found in first_of_each_row(measured)
+            for alpha, line in zip(found["surface"]["alpha"], found["surface"]["loss"], strict=True)
+            for beta, loss in zip(found["surface"]["beta"], line, strict=True)
+        ]
+    )
+    if data.empty or data["loss"].isna().all():
+        return
+    labels = list(dict.fromkeys(data["row"]))
+    lines = -(-len(labels) // _ACROSS)
+    caption = (
+        "Mean training loss on a fixed set of training examples around the kept trained values (cross), along two "
+        f"random directions normalised by filter (Li et al. 2018); {_AXIS}, for every method alike. All panels share "
+        "axes and colours; hatched: not finite. Of each row the run of the lowest seeds; a surface shows one pair of "
+        f"directions.{group.unmeasured('landscape')}"
+    )
+
+    def draw(canvas: Canvas) -> None:
+        _draw_surfaces(canvas, data, labels)
+
+    width = PAGE * min(_ACROSS, max(2, len(labels))) / _ACROSS
+    size = (width, 1.75 * lines + 0.35)
+    yield group.figure("landscape", "Loss surfaces", caption, data, size, draw, "surface")
+
+
+def _draw_surfaces(canvas: Canvas, data: pd.DataFrame, labels: Sequence[str]) -> None:
+    low, high = data["loss"].min(), data["loss"].max()
+    log = low > 0 and high > 5 * low
+    levels = np.geomspace(low, high, _LEVELS) if log else np.linspace(low, high if high > low else low + 1e-9, _LEVELS)
+    norm: Normalize = LogNorm(levels[0], levels[-1]) if log else Normalize(levels[0], levels[-1])
+    grid = panels(canvas, len(labels), _ACROSS)
+    for place, (axes, label) in enumerate(zip(grid, labels, strict=True)):
+        surface = data[data["row"] == label].pivot(index="beta", columns="alpha", values="loss")
+        axes.set_facecolor("white")
+        axes.patch.set_hatch("////")
+        axes.patch.set_edgecolor(GREY)
+        x, y, z = surface.columns, surface.index, np.ma.masked_invalid(surface.to_numpy(dtype=float))
+        axes.contourf(x, y, z, levels=levels, norm=norm, cmap=SEQUENTIAL)
+        axes.contour(x, y, z, levels=levels, colors="white", linewidths=0.3)
+        axes.plot(0, 0, "+", color="white", ms=6, mew=1)
+        axes.set_aspect("equal")
+        axes.set_title(label)
+        axes.set_xlabel("direction 1")
+        if place % _ACROSS == 0:
+            axes.set_ylabel("direction 2")
+    bar = canvas.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=grid, shrink=0.9, aspect=25, pad=0.01)
+    bar.set_label("training loss")
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(plain))
+
+
+def _curves(group: Group, measured: Measured) -> Iterator[Figure]:
+    panel_names = ("random directions", "start to kept")
+    lines = [
+        line | {"row": label}
+        for label, runs in _by_row(measured).items()
+        for panel in panel_names
+        for line in _curve(runs, panel)
+    ]
+    if not lines:
+        return
+    data = frame(lines)[["panel", "row", "alpha", "n", "mean", "low", "high", "runs"]]
+    styles = group.row_styles(data["row"])
+    caption = (
+        "Mean training loss on a fixed set of training examples along random directions normalised by filter (left; "
+        f"{_AXIS}) and on the line from the start (0) through the kept values (1) (right). Lines: mean over directions "
+        f"and runs; bands: their range. {runs_per_row(data)}.{group.unmeasured('landscape')}"
+    )
+    height = 2.3 + LEGEND_LINE * legend_lines(list(styles), PAGE)[1]
+    labels = ("position along the direction", "position from start (0) to kept (1)")
+
+    def draw(canvas: Canvas) -> None:
+        for axes, name, xlabel in zip(canvas.subplots(1, 2, sharey=True), panel_names, labels, strict=True):
+            own = data[data["panel"] == name]
+            for label, curve in own.groupby("row", sort=False):
+                style = styles[str(label)]
+                every = max(1, len(curve) // 6)
+                axes.plot(curve["alpha"], curve["mean"], markevery=every, **marks(style, line=True))
+                axes.fill_between(curve["alpha"], curve["low"], curve["high"], color=style.colour, alpha=0.15, lw=0)
+            value_axis(axes.yaxis, data["mean"], decades=1)
+            axes.set_xlabel(xlabel)
+        canvas.axes[0].set_ylabel("training loss")
+        legend(canvas, styles)
+
+    yield group.figure("landscape", "Loss along lines", caption, data, (PAGE, height), draw, "curves")
+
+
+def _by_row(measured: Measured) -> dict[str, list[tuple[Run, dict[str, Any]]]]:
+    found: dict[str, list[tuple[Run, dict[str, Any]]]] = defaultdict(list)
+    for row, run, value in measured:
+        found[row.label].append((run, value))
+    return found
+
+
+def _curve(runs: Sequence[tuple[Run, Mapping[str, Any]]], panel: str) -> Iterator[dict[str, Any]]:
+    """One line per position: mean and range of the finite losses over directions and runs."""
+    values: dict[float, list[tuple[Run, float]]] = defaultdict(list)
+    for run, found in runs:
+        for curve in found["curves"] if panel == "random directions" else [found["path"]]:
+            for alpha, loss in zip(curve["alpha"], curve["loss"], strict=True):
+                if loss is not None and math.isfinite(loss):
+                    values[alpha].append((run, loss))
+    for alpha in sorted(values):
+        losses = [loss for _, loss in values[alpha]]
+        members = {run.id: run for run, _ in values[alpha]}.values()
+        yield {"panel": panel, "alpha": alpha, "n": len(losses), "mean": float(np.mean(losses))} | {
+            "low": min(losses),
+            "high": max(losses),
+            "runs": ids(members),
+        }
+
+
+def _hessian(group: Group, measured: Measured) -> Iterator[Figure]:
+    data = frame(
+        [
+            {"row": row.label, "end": end, "rank": rank, "eigenvalue": value, "mean": found["hessian"]["mean"]}
+            | {"method": found["hessian"]["method"], "runs": run.id}
+            for row, run, found in first_of_each_row(measured)
+            for end in ("largest", "smallest")
+            for rank, value in enumerate(found["hessian"][end], 1)
+            if value is not None
+        ]
+    )
+    if data.empty:
+        return
+    styles = group.row_styles(data["row"])
+    caption = (
+        "Eigenvalues of the Hessian of the training loss in the trained values, at the kept values: the largest "
+        "(filled) and the smallest (hatched), outermost first from left and from right; line: the mean of all. "
+        "Methods differ in the scale of their trained values, and so in that of these numbers. The axis is linear "
+        f"around 0. Of each row the run of the lowest seeds.{group.unmeasured('landscape')}"
+    )
+
+    def draw(canvas: Canvas) -> None:
+        _draw_hessian(canvas, data, styles)
+
+    yield group.figure("landscape", "Hessian eigenvalues", caption, data, (PAGE, 2.5), draw, "hessian")
+
+
+def _draw_hessian(canvas: Canvas, data: pd.DataFrame, styles: Mapping[str, Style]) -> None:
+    axes = canvas.subplots()
+    for place, (label, style) in enumerate(styles.items()):
+        own = data[data["row"] == label].sort_values(["end", "rank"])
+        largest, smallest = (own[own["end"] == end]["eigenvalue"] for end in ("largest", "smallest"))
+        values = [*largest, *smallest[::-1]]
+        step = 0.8 / len(values)
+        x = place - 0.4 + step * (np.arange(len(values)) + 0.5)
+        axes.bar(x[: len(largest)], values[: len(largest)], 0.9 * step, color=style.colour)
+        axes.bar(
+            x[len(largest) :], values[len(largest) :], 0.9 * step, color="white", edgecolor=style.colour, hatch="/////"
+        )
+        mean = own["mean"].iloc[0]
+        if pd.notna(mean):
+            axes.hlines(mean, place - 0.45, place + 0.45, color="black", lw=0.8)
+    sizes = data["eigenvalue"].abs()
+    if sizes.max() > 20 * sizes.median() > 0:
+        axes.set_yscale("symlog", linthresh=10 ** math.floor(math.log10(sizes.quantile(0.25) or sizes.max())))
+        axes.yaxis.set_major_formatter(FuncFormatter(plain))
+    axes.axhline(0, color="black", lw=0.5)
+    axes.set_ylabel("eigenvalue")
+    categories(axes, list(styles), PAGE - 0.5)
+    handles = [
+        Patch(facecolor=GREY, label="largest"),
+        Patch(facecolor="white", edgecolor=GREY, hatch="/////", label="smallest"),
+        Line2D([], [], color="black", lw=0.8, label="mean of all"),
+    ]
+    canvas.legend(handles=handles, loc="outside lower center", ncols=3)

@@ -1,0 +1,255 @@
+"""Scores against what they cost: trained values, capacity, time and memory, and seeds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from analysis.cells import Row
+from analysis.plots.estimates import estimate, interval_note
+from analysis.plots.figure import Figure, Group, count_of, frame, ids, series
+from analysis.plots.style import (
+    COLUMN,
+    GREY,
+    LEGEND_LINE,
+    PAGE,
+    Canvas,
+    Style,
+    categories,
+    legend,
+    legend_lines,
+    logarithmic,
+    marks,
+    value_axis,
+)
+from analysis.records import Run
+
+_FRONT = "#B3B3B3"
+_GIB = 2**30
+
+
+def score_data(group: Group, cells: Sequence[tuple[Row, Sequence[Run]]]) -> pd.DataFrame:
+    """A line per cell: its row, series (the row without its capacity), sizes and the score with its interval."""
+    lines = []
+    for row, runs in cells:
+        found = estimate(runs)
+        lines.append(
+            {
+                "row": row.label,
+                "series": series(row).label,
+                "method": row.method,
+                "capacity": row.capacity[1] if row.capacity else None,
+                "parameters": next((run.theta for run in runs if run.theta is not None), None),
+                "n": found.n,
+                "score": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "interval": found.interval,
+                "runs": ids(runs),
+            }
+        )
+    return frame(lines)
+
+
+def left_out(group: Group) -> str:
+    """A sentence on the runs without a score; nothing where all have one."""
+    states = {row.label: Counter(run.state for run in members if run.state != "ok") for row, members in group.cells()}
+    texts = [f"{label} ({n} {state})" for label, counts in states.items() for state, n in sorted(counts.items())]
+    return f" Left out, without a score: {'; '.join(texts)}." if texts else ""
+
+
+def _caption(group: Group, data: pd.DataFrame, text: str) -> str:
+    return f"{text} {count_of(data['n'].tolist())}. {interval_note(data['interval'].tolist())}{left_out(group)}"
+
+
+def pareto(group: Group) -> Iterator[Figure]:
+    """Score against the method's trained values; methods without any are levels across the figure."""
+    cells = [(row, runs) for row, runs in group.scored() if runs[0].theta is not None]
+    if not any(runs[0].theta for _, runs in cells):
+        return
+    data = score_data(group, cells)
+    data["on_front"] = on_front(data)
+    styles = group.series_styles(data["series"])
+    text = (
+        f"{group.score_label}, against the trained values of the method; the task head, which every method trains, is "
+        "not counted. Grey: Pareto front, the best mean that so many values reach. Methods that train the head alone "
+        "are horizontal lines. Points of equal size are shifted sideways a little."
+    )
+    height = 2.5 + LEGEND_LINE * legend_lines([*styles, "Pareto front"], COLUMN)[1]
+
+    def draw(canvas: Canvas) -> None:
+        _draw_pareto(canvas, data, styles)
+        canvas.axes[0].set_ylabel(group.score_label)
+
+    yield group.figure(
+        "pareto", "Score against trained parameters", _caption(group, data, text), data, (COLUMN, height), draw
+    )
+
+
+def on_front(data: pd.DataFrame) -> list[bool]:
+    """Whether no other row has at most as many parameters and at least the score, and one of both strictly."""
+    pairs = list(zip(data["parameters"], data["score"], strict=True))
+    return [not any(p <= own_p and s >= own_s and (p < own_p or s > own_s) for p, s in pairs) for own_p, own_s in pairs]
+
+
+def _draw_pareto(canvas: Canvas, data: pd.DataFrame, styles: Mapping[str, Style]) -> None:
+    axes = canvas.subplots()
+    points, levels = data[data["parameters"] > 0], data[data["parameters"] == 0]
+    logarithmic(axes.xaxis, points["parameters"].min(), points["parameters"].max(), counts=True)
+    front = data[data["on_front"]].sort_values("parameters")
+    left, right = axes.get_xlim()
+    x = [max(left, value) for value in front["parameters"]]
+    axes.step([*x, right], [*front["score"], front["score"].iloc[-1]], where="post", color=_FRONT, lw=2.2, zorder=0)
+    _draw_levels(axes, levels, styles)
+    places = points.groupby("parameters").cumcount() - (points.groupby("parameters")["row"].transform("size") - 1) / 2
+    shifted = points.assign(x=points["parameters"] * (right / left) ** (0.018 * places))
+    for name, own in shifted.groupby("series", sort=False):
+        own = own.sort_values("parameters")
+        _draw_points(axes, own["x"], own, styles[str(name)], joined=True)
+    axes.set_xlabel("trained values of the method")
+    lined = {*levels["series"], *points["series"][points["series"].duplicated()]}
+    legend(canvas, styles, [Line2D([], [], color=_FRONT, lw=2.2, label="Pareto front")], lined)
+
+
+def _draw_points(axes: Axes, x: pd.Series, own: pd.DataFrame, style: Style, joined: bool = False) -> None:
+    axes.errorbar(x, own["score"], **marks(style, joined))
+    known = own["low"].notna().to_numpy()
+    axes.vlines(x[known], own["low"][known], own["high"][known], color=style.colour, lw=0.8)
+
+
+def _draw_levels(axes: Axes, levels: pd.DataFrame, styles: Mapping[str, Style]) -> None:
+    for _, line in levels.iterrows():
+        style = styles[line["series"]]
+        axes.axhline(line["score"], color=style.colour, linestyle=style.line, lw=1, zorder=1)
+        if pd.notna(line["low"]):
+            axes.axhspan(line["low"], line["high"], color=style.colour, alpha=0.12, lw=0, zorder=0)
+
+
+def capacity(group: Group) -> Iterator[Figure]:
+    """Score against d, a line per method that has a d; the others are levels across the figure."""
+    cells = group.scored()
+    sized = [row.capacity[1] for row, _ in cells if row.capacity and row.capacity[0] == "d"]
+    if len(set(sized)) < 2:
+        return
+    data = score_data(group, cells)
+    has_d = pd.Series([row.capacity is not None and row.capacity[0] == "d" for row, _ in cells])
+    data["d"] = data["capacity"].where(has_d)
+    data.loc[data["d"].isna(), "series"] = data["row"]
+    styles = group.series_styles(data["series"])
+    text = f"{group.score_label}, against the capacity d. Methods without a d are horizontal lines."
+    height = 2.5 + LEGEND_LINE * legend_lines(list(styles), COLUMN)[1]
+
+    def draw(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        points = data[data["d"].notna()]
+        logarithmic(axes.xaxis, points["d"].min(), points["d"].max(), counts=True)
+        _draw_levels(axes, data[data["d"].isna()], styles)
+        for name, own in points.groupby("series", sort=False):
+            own, style = own.sort_values("d"), styles[str(name)]
+            _draw_points(axes, own["d"], own, style, joined=True)
+            band = own[own["low"].notna()]
+            axes.fill_between(band["d"], band["low"], band["high"], color=style.colour, alpha=0.15, lw=0)
+        axes.set_xlabel("d (trained values)")
+        axes.set_ylabel(group.score_label)
+        legend(canvas, styles)
+
+    yield group.figure("capacity", "Score against d", _caption(group, data, text), data, (COLUMN, height), draw)
+
+
+def cost(group: Group) -> Iterator[Figure]:
+    """Score against training time and peak memory, a figure for each kind of machine and number of threads."""
+    machines: dict[str, list[tuple[Row, Run]]] = defaultdict(list)
+    for row, runs in group.scored():
+        for run in runs:
+            if _costs(group, run) != (None, None):
+                machines[machine(group.record(run)["provenance"])].append((row, run))
+    for number, name in enumerate(sorted(machines), 1):
+        cells: dict[Row, list[Run]] = defaultdict(list)
+        for row, run in machines[name]:
+            cells[row].append(run)
+        yield _cost_figure(group, list(cells.items()), name, f"machine-{number}" if len(machines) > 1 else "")
+
+
+def machine(provenance: Mapping[str, Any]) -> str:
+    """What costs depend on beside the method: the hardware and the number of threads, as text."""
+    hardware = {name: value for name, value in provenance.get("hardware", {}).items() if value is not None}
+    known = {**hardware, "threads": provenance.get("threads")}
+    return json.dumps(known, sort_keys=True)
+
+
+def _costs(group: Group, run: Run) -> tuple[float | None, float | None]:
+    found = group.record(run)["cost"]
+    memory = found.get("peak_memory_bytes")
+    return found.get("train_seconds"), None if memory is None else memory / _GIB
+
+
+def _cost_figure(group: Group, cells: Sequence[tuple[Row, Sequence[Run]]], machine: str, part: str) -> Figure:
+    data = score_data(group, cells)
+    costs = [[_costs(group, run) for run in runs] for _, runs in cells]
+    data["train_seconds"] = [_mean([seconds for seconds, _ in own]) for own in costs]
+    data["peak_memory_gib"] = [_mean([memory for _, memory in own]) for own in costs]
+    data["machine"] = machine
+    styles = group.row_styles(data["row"])
+    hardware = ", ".join(f"{name} {value}" for name, value in json.loads(machine).items())
+    text = (
+        f"{group.score_label}, against training time (with the evaluation after each epoch) and peak memory, means "
+        f"over runs. Costs compare on one machine alone, here: {hardware}; other work on it shows in the times."
+    )
+    panels = [("train_seconds", "training time / s"), ("peak_memory_gib", "peak memory / GiB")]
+    height = 2.2 + LEGEND_LINE * legend_lines(list(styles), PAGE)[1]
+
+    def draw(canvas: Canvas) -> None:
+        for axes, (key, label) in zip(canvas.subplots(1, 2, sharey=True), panels, strict=True):
+            for _, own in data[data[key].notna()].groupby("row", sort=False):
+                _draw_points(axes, own[key], own, styles[own["row"].iloc[0]])
+            value_axis(axes.xaxis, data[key].dropna(), decades=0.7)
+            axes.set_xlabel(label)
+        canvas.axes[0].set_ylabel(group.score_label)
+        legend(canvas, styles, lines=())
+
+    caption = _caption(group, data, text)
+    return group.figure("cost", "Score against time and memory", caption, data, (PAGE, height), draw, part)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def seeds(group: Group) -> Iterator[Figure]:
+    """The score of every run beside the mean of its row."""
+    cells = group.scored()
+    if all(len(runs) < 2 for _, runs in cells):
+        return
+    summary = score_data(group, cells)[["row", "n", "score", "low", "high", "interval"]]
+    single = frame(
+        {"row": row.label, "seeds": json.dumps(run.seeds, sort_keys=True), "score": 100 * run.score, "runs": run.id}
+        for row, runs in cells
+        for run in runs
+        if run.score is not None
+    )
+    data = single.merge(summary.rename(columns={"score": "mean"}), on="row")
+    styles = group.row_styles(data["row"])
+    width = PAGE if len(cells) > 5 else COLUMN
+    caption = _caption(group, data, f"{group.score_label}, of every run; bar: mean.")
+
+    def draw(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        for place, (label, own) in enumerate(data.groupby("row", sort=False)):
+            style, first = styles[str(label)], own.iloc[0]
+            offsets = np.linspace(-0.2, 0.2, len(own)) if len(own) > 1 else [0.0]
+            axes.plot(place + np.asarray(offsets), own["score"], **marks(style))
+            axes.hlines(first["mean"], place - 0.32, place + 0.32, color=style.colour, lw=1.6)
+            if pd.notna(first["low"]):
+                axes.vlines(place + 0.4, first["low"], first["high"], color=GREY, lw=0.8)
+        categories(axes, list(dict.fromkeys(data["row"])), width - 0.5)
+        axes.set_ylabel(group.score_label)
+
+    yield group.figure("seeds", "Scores by seed", caption, data, (width, 2.6), draw)

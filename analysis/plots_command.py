@@ -1,0 +1,70 @@
+"""`python -m analysis plots DIR`: every figure that the records give, with the numbers behind it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.plots import FORMATS, KINDS, Figure, figures, render
+from analysis.records import read_runs
+from analysis.tables import trials_note
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    plots = commands.add_parser("plots", help="figures: scores, training, cost, isometry, landscapes")
+    plots.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
+    plots.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/plots)")
+    plots.add_argument("--format", **names(FORMATS, "format"))
+    plots.add_argument("--kinds", **names(tuple(KINDS), "kind of figure"))
+    plots.set_defaults(execute=lambda o: write_plots(o.folder, o.out or o.folder / "plots", o.format, o.kinds))
+
+
+def names(accepted: Sequence[str], noun: str) -> dict[str, Any]:
+    """The settings of an option that takes some of a list of names, separated by commas."""
+
+    def chosen(text: str) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(text.split(",")))
+        unknown = [name for name in found if name not in accepted]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: unknown {noun}; accepted: {', '.join(accepted)}")
+        return found
+
+    return {
+        "type": chosen,
+        "default": tuple(accepted),
+        "metavar": "NAMES",
+        "help": f"of {','.join(accepted)} (default: all)",
+    }
+
+
+def write_plots(folder: Path, out: Path, formats: Sequence[str] = FORMATS, kinds: Sequence[str] = tuple(KINDS)) -> None:
+    """Write the figures of the records below a folder; say which kinds have nothing to draw, and why.
+
+    Raises:
+        InputError: if a record cannot be used.
+        OSError: if a file cannot be written.
+    """
+    runs = read_runs(folder)
+    found = figures(runs, kinds)
+    write_figures(found, out, formats)
+    drawn = {figure.kind for figure in found}
+    for kind in kinds:
+        if kind not in drawn:
+            print(f"skipped {kind}: needs {KINDS[kind].needs}")
+    if note := trials_note(runs):
+        print(note, end="")
+
+
+def write_figures(found: Sequence[Figure], out: Path, formats: Sequence[str]) -> None:
+    """Write each figure as NAME.png, .pdf and .svg, its numbers as NAME.csv, and all captions into captions.md."""
+    out.mkdir(parents=True, exist_ok=True)
+    for figure in found:
+        for format in formats:
+            (out / f"{figure.name}.{format}").write_bytes(render(figure, format))
+        (out / f"{figure.name}.csv").write_text(figure.data.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
+    captions = [f"## {figure.title}\n\n`{figure.name}`\n\n{figure.caption}\n" for figure in found]
+    (out / "captions.md").write_text("\n".join(captions), encoding="utf-8")
+    print(f"{len(found)} figures written to {out}")
