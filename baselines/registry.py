@@ -7,7 +7,7 @@ from gpart import GPartConfig
 from collections.abc import Sequence
 from typing import Any
 
-from peft import LoraConfig, PeftConfig, PeftModel, UniLoraConfig
+from peft import LoraConfig, PeftConfig, PeftModel, UniLoraConfig, VeraConfig
 from peft.tuners.unilora.layer import UniLoraLayer
 from torch import nn
 
@@ -45,6 +45,7 @@ METHODS: dict[str, Method] = {
         Method("gpart", GPartConfig, "arXiv 2605.14841", "gpart", _gpart_dead_coordinates, _gpart_cached_bytes),
         Method("lora", LoraConfig, "Hu et al., arXiv 2106.09685", "peft"),
         Method("unilora", UniLoraConfig, "Li et al., arXiv 2506.00799", "peft", _unilora_dead_coordinates),
+        Method("vera", VeraConfig, "Kopiczko et al., arXiv 2310.11454", "peft"),
         Method("full", FullFineTuning, "Devlin et al., arXiv 1810.04805, section 3.2", "baselines"),
         Method("bitfit", BitFit, "Ben Zaken et al., arXiv 2106.10199", "baselines"),
         Method("head", HeadOnly, "linear probe on the pretrained backbone", "baselines"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PromptTuningConfig, UniLoraConfig, VeraConfig, get_peft_model
+from peft import FourierFTConfig, IA3Config, LoraConfig, PromptTuningConfig, UniLoraConfig, VeraConfig, get_peft_model
 from safetensors.torch import load_file, save
 from tiny_backbones import ADAPTED_WEIGHTS, BACKBONES, HIDDEN, LAYERS, MERGEABLE, METHODS, SHAPE, Backbone
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ def expected_theta(method: str, backbone: Backbone) -> int:
         "lora": LAYERS * 2 * (2 * HIDDEN + HIDDEN * 2),
         "unilora": 24,
         "gpart": 24,
+        "vera": LAYERS * 2 * (4 + HIDDEN),
         "full": everything - backbone.head_size,
         "bitfit": backbone.biases,
         "head": 0,
@@ -167,11 +168,10 @@ def test_stock_peft_still_fails_to_unload_beside_a_head_without_weight(config: A
 
 def test_a_peft_method_that_nobody_registered_works(tmp_path: Path) -> None:
     roberta = BACKBONES["roberta"]
-    config = VeraConfig(r=4, target_modules=roberta.targets)
+    config = FourierFTConfig(n_frequency=9, target_modules=roberta.targets)
     adapted = adapt(roberta.new(), config, head=roberta.head, init_seed=5)
-    assert adapted.name == "vera"
-    assert adapted.theta == LAYERS * 2 * (4 + HIDDEN)
-    assert adapted.runtime_state_bytes == 2 * 4 * HIDDEN * 4  # vera_A and vera_B, shared by all layers
+    assert adapted.name == "fourierft"
+    assert adapted.theta == LAYERS * 2 * 9
     inputs = roberta.inputs()
     train(adapted, inputs)
     adapted.save(tmp_path)
@@ -225,8 +225,13 @@ def test_the_configuration_is_left_as_it_was() -> None:
 def test_runtime_state_is_what_is_kept_beside_the_parameters() -> None:
     bert = BACKBONES["bert"]
     entries = LAYERS * 2 * (4 * HIDDEN + HIDDEN * 4)  # of all A and B at rank 4
-    state = {name: adapted_to(name, bert).runtime_state_bytes for name in ("lora", "unilora", "full")}
-    assert state == {"lora": 0, "full": 0, "unilora": entries * (8 + 4)}  # an int64 index, a float32 scale
+    state = {name: adapted_to(name, bert).runtime_state_bytes for name in ("lora", "unilora", "vera", "full")}
+    assert state == {
+        "lora": 0,
+        "full": 0,
+        "unilora": entries * (8 + 4),  # an int64 index, a float32 scale
+        "vera": 2 * 4 * HIDDEN * 4,  # A and B, shared by all layers
+    }
 
 
 @pytest.mark.parametrize(("cache_ids", "bytes_per_weight"), [(True, 4), (False, 0)])
@@ -289,7 +294,7 @@ def test_a_head_that_peft_would_widen_is_refused() -> None:
 
 
 def test_an_unknown_method_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(ValueError, match=r"'lor'.*bitfit, full, gpart, head, lora, unilora"):
+    with pytest.raises(ValueError, match=r"'lor'.*bitfit, full, gpart, head, lora, unilora, untrained, vera"):
         method_named("lor")
 
 

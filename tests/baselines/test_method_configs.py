@@ -35,7 +35,7 @@ def resolved(file: Path, d: int = 24) -> dict[str, Any]:
 
 def test_every_registered_method_has_its_file() -> None:
     assert {file.stem for file in FILES} == set(METHODS)
-    assert len(FILES) == 7
+    assert len(FILES) == 8
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -54,6 +54,7 @@ def test_the_file_configures_its_method(file: Path) -> None:
         "gpart": 24,
         "unilora": 24,
         "lora": LAYERS * 2 * 2 * 8 * HIDDEN,
+        "vera": LAYERS * 2 * (256 + HIDDEN),
         "bitfit": bert.biases,
         "head": 0,
         "untrained": 0,
@@ -74,3 +75,5 @@ def test_the_published_values() -> None:
     unilora = instantiate(resolved(FOLDER / "unilora.yaml")["config"])
     assert (unilora.r, unilora.init_theta_d_bound, unilora.unilora_dropout) == (4, 0.02, 0.1)
     assert unilora.proj_seed == 17
+    vera = instantiate(resolved(FOLDER / "vera.yaml")["config"])
+    assert (vera.r, vera.d_initial, vera.projection_prng_key, vera.bias) == (256, 0.1, 17, "none")

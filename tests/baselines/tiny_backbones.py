@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from peft import LoraConfig, UniLoraConfig
+from peft import LoraConfig, UniLoraConfig, VeraConfig
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -130,9 +130,10 @@ METHODS: dict[str, Callable[[list[str]], object]] = {
     "unilora": lambda targets: UniLoraConfig(
         r=4, theta_d_length=24, proj_seed=3, init_theta_d_bound=0.5, target_modules=targets
     ),
+    "vera": lambda targets: VeraConfig(r=4, projection_prng_key=3, d_initial=0.5, target_modules=targets),
     "full": lambda targets: FullFineTuning(),
     "bitfit": lambda targets: BitFit(),
     "head": lambda targets: HeadOnly(),
 }
-MERGEABLE = ("gpart", "lora", "unilora")
+MERGEABLE = ("gpart", "lora", "unilora", "vera")
 ADAPTED_WEIGHTS = LAYERS * 2 * HIDDEN * HIDDEN
