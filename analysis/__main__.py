@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from analysis import plots_command, table_command
+from analysis import isometry_command, plots_command, table_command
 from analysis.records import InputError
-from analysis.report import report_command
+from analysis.report import all_command, report_command
 
-COMMANDS = (table_command, plots_command, report_command)
+COMMANDS = (table_command, plots_command, isometry_command, report_command, all_command)
 """Modules of commands; each registers its parser, with `execute` as what the command does."""
 
 

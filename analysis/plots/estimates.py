@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +14,10 @@ from analysis.records import Run
 from analysis.statistics import LEVEL, METRICS, SEED, score, summarize
 
 DRAWS = 2_000
+_CHUNK = 2**22
+"""Counts of draws held at once: 32 MiB."""
 _AGREEMENT = 1e-5
 """Largest difference between a recorded score and the same score from the predictions (correlations in float32)."""
-_CHUNK = 2**22
 
 
 class Estimate(NamedTuple):
@@ -40,27 +43,32 @@ def estimate(runs: Sequence[Run]) -> Estimate:
 
 
 def examples_interval(run: Run) -> tuple[float, float] | None:
-    """95 % percentile bootstrap interval of one run's score over its test examples (Efron and Tibshirani 1993, ch. 13).
+    """95 % percentile bootstrap interval of one run's score over its test examples.
 
     None where there are no predictions, where they do not give the recorded score, or where a draw has no value.
     """
-    metric = run.column.metric
+    column = run.column
+    if run.score is None or column.metric not in METRICS:
+        return None
     try:
-        found = read_predictions(run.path.with_name("predictions.parquet"), run.column.split)
+        found, low, high = _from_predictions(run.path.with_name("predictions.parquet"), column.split, column.metric)
     except ComparisonError:
         return None
-    if metric not in METRICS or run.score is None:
-        return None
-    if not abs(float(score(metric, found.prediction, found.label)[0]) - run.score) <= _AGREEMENT:
-        return None
-    generator, n = np.random.default_rng(SEED), len(found.label)
+    return (low, high) if abs(found - run.score) <= _AGREEMENT and np.isfinite([low, high]).all() else None
+
+
+@lru_cache(maxsize=256)
+def _from_predictions(path: Path, split: str, metric: str) -> tuple[float, float, float]:
+    """The score and its interval, by `DRAWS` draws of n of n examples from a generator seeded by `SEED`."""
+    part = read_predictions(path, split)
+    n, generator = len(part.label), np.random.default_rng(SEED)
     size = max(1, min(DRAWS, _CHUNK // n))
     draws = []
     for start in range(0, DRAWS, size):
         counts = generator.multinomial(n, np.full(n, 1 / n), size=min(size, DRAWS - start)).astype(np.float64)
-        draws.append(score(metric, found.prediction, found.label, counts))
+        draws.append(score(metric, part.prediction, part.label, counts))
     low, high = np.quantile(np.concatenate(draws), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return (float(low), float(high)) if np.isfinite([low, high]).all() else None
+    return float(score(metric, part.prediction, part.label)[0]), float(low), float(high)
 
 
 def interval_note(intervals: Sequence[str]) -> str:

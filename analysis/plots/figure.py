@@ -129,9 +129,10 @@ class Group:
         return f" Without: {'; '.join(notes)}." if notes else ""
 
     def row_styles(self, labels: Iterable[str]) -> dict[str, Style]:
-        """Styles by these labels of the section's rows, in their order; the same in all figures of the section."""
-        styles = self.styles.of(self.section.rows)
-        return {label: styles[label] for label in dict.fromkeys(labels)}
+        """Styles by these labels of the section's rows, in their order; one row of a method has the method's own."""
+        wanted = dict.fromkeys(labels)
+        styles = self.styles.of(row for row in self.section.rows if row.label in wanted)
+        return {label: styles[label] for label in wanted}
 
     def series_styles(self, labels: Iterable[str]) -> dict[str, Style]:
         """Styles by these labels of rows without their capacity, or of whole rows, in their order."""

@@ -9,15 +9,18 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from analysis.plots.figure import Figure, Group, Measured, first_of_each_row, frame, runs_per_row
 from analysis.plots.style import (
+    COLUMN,
     GREY,
     LEGEND_LINE,
     PAGE,
     SEQUENTIAL,
     Canvas,
     Style,
+    across,
     categories,
     legend,
     legend_lines,
@@ -31,7 +34,7 @@ _FLAT = 1e-3
 """Values whose logarithms (to base 10) span less are drawn as a line: their density would be a spike of rounding."""
 _ZERO = 1e-6
 """Singular values below this share of the largest are rounding: float32 weights hold about seven digits."""
-_ACROSS = 4
+_BINS = 40
 
 
 def ratios(group: Group) -> Iterator[Figure]:
@@ -65,6 +68,7 @@ def ratios(group: Group) -> Iterator[Figure]:
             axes.axhline(1, color=GREY, lw=0.7, ls=(0, (4, 2)), zorder=0)
             axes.set_title(f"{pairs} pairs")
             axes.set_ylabel("distance ratio")
+            axes.tick_params(axis="x", length=0)
         categories(canvas.axes[1], labels, PAGE - 0.5)
 
     yield group.figure("ratios", "Distance ratios", caption, data, (PAGE, 3.9), draw)
@@ -83,7 +87,8 @@ def _violin(axes: Axes, place: int, values: np.ndarray, style: Style) -> None:
         density = matplotlib.mlab.GaussianKDE(shown).evaluate(grid)
         half, heights = 0.38 * density / density.max(), 10**grid if log else grid
         axes.fill_betweenx(heights, place - half, place + half, color=style.colour, alpha=0.35, lw=0)
-        axes.plot(np.r_[place - half, (place + half)[::-1]], np.r_[heights, heights[::-1]], color=style.colour, lw=0.8)
+        x, y = np.r_[place - half, (place + half)[::-1]], np.r_[heights, heights[::-1]]
+        axes.fill(x, y, facecolor="none", edgecolor=style.colour, lw=0.8)
     axes.vlines(place, values.min(), values.max(), color=style.colour, lw=0.8)
     axes.plot(place, np.median(values), **marks(style))
 
@@ -152,7 +157,7 @@ def spectra(group: Group) -> Iterator[Figure]:
         return
     styles = group.row_styles(data["row"])
     labels = list(styles)
-    lines = -(-len(labels) // _ACROSS)
+    lines, _ = across(len(labels))
     caption = (
         "Largest singular values of the kept weight change, a line per adapted matrix from the first (dark) to the "
         f"last (light); those below {_ZERO:g} of a matrix's largest are not drawn. Below: stable rank (squared "
@@ -177,18 +182,15 @@ def _draw_spectra(canvas: Any, data: pd.DataFrame, labels: Sequence[str]) -> Non
     """A panel per row; `canvas` is a figure or a part of one."""
     largest = data.groupby(["row", "layer"], sort=False)["singular_value"].transform("max")
     shown = data[(data["singular_value"] > _ZERO * largest) & (largest > 0)]
-    grid = panels(canvas, len(labels), _ACROSS)
-    for place, (axes, label) in enumerate(zip(grid, labels, strict=True)):
+    grid = panels(canvas, labels, ("index", "singular value"))
+    for axes, label in zip(grid, labels, strict=True):
         own = shown[shown["row"] == label]
         colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.85, own["depth"].max() + 1 if len(own) else 1))
         for depth, layer in own.groupby("depth"):
             axes.plot(
                 layer["index"], layer["singular_value"], color=colours[int(str(depth))], lw=0.8, marker=".", ms=2.5
             )
-        axes.set_title(label)
-        axes.set_xlabel("index")
-        if place % _ACROSS == 0:
-            axes.set_ylabel("singular value")
+    grid[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     if len(shown):
         logarithmic(grid[0].yaxis, shown["singular_value"].min(), shown["singular_value"].max())
 
@@ -222,8 +224,7 @@ def theta(group: Group) -> Iterator[Figure]:
     def one(axes: Axes, own: pd.DataFrame, style: Style) -> None:
         width = own["right"] - own["left"]
         density = own["count"] / (own["count"].sum() * width)
-        axes.stairs(density, [*own["left"], own["right"].iloc[-1]], color=style.colour, lw=0.9)
-        axes.stairs(density, [*own["left"], own["right"].iloc[-1]], color=style.colour, alpha=0.25, fill=True)
+        _stairs(axes, own, density, style)
         mean, std = own["mean"].iloc[0], own["std"].iloc[0]
         if std:
             x = np.linspace(own["left"].min(), own["right"].max(), 200)
@@ -236,7 +237,7 @@ def theta(group: Group) -> Iterator[Figure]:
 def occupancy(group: Group) -> Iterator[Figure]:
     """Histograms of the group sizes of methods that partition weights, a panel per row."""
     chosen = [(row, run, found) for row, run, found in group.measured("isometry") if found["occupancy"]]
-    data = _histograms(chosen, "occupancy", lambda h: (h["sizes"], h["sizes"], h["counts"]))
+    data = _histograms(chosen, "occupancy", _size_bins)
     if data.empty:
         return
     facts = {run.id: found["occupancy"] for _, run, found in chosen}
@@ -251,13 +252,28 @@ def occupancy(group: Group) -> Iterator[Figure]:
     )
 
     def one(axes: Axes, own: pd.DataFrame, style: Style) -> None:
-        axes.vlines(own["left"], 0, own["count"], color=style.colour, lw=max(0.5, min(4, 60 / len(own))), alpha=0.6)
-        axes.plot(own["left"], own["count"], color=style.colour, lw=0.6, marker=".", ms=2)
+        _stairs(axes, own, own["count"], style)
         axes.axvline(own["mean"].iloc[0], color="black", ls=(0, (3, 2)), lw=0.7)
-        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
 
     labels = ("weights in a group", "groups")
     yield _histogram_figure(group, "occupancy", "Group sizes", caption, data, styles, one, labels)
+
+
+def _size_bins(found: Mapping[str, Any]) -> tuple[list[float], list[float], list[int]]:
+    """Left and right ends and counts of bins of as many whole sizes each; a bin per size where they are few."""
+    sizes, counts = np.asarray(found["sizes"]), np.asarray(found["counts"])
+    span = int(np.ptp(sizes)) + 1
+    width = -(-span // _BINS)
+    edges = sizes.min() - 0.5 + width * np.arange(-(-span // width) + 1)
+    heights, _ = np.histogram(sizes, edges, weights=counts)
+    return edges[:-1].tolist(), edges[1:].tolist(), heights.astype(int).tolist()
+
+
+def _stairs(axes: Axes, own: pd.DataFrame, heights: pd.Series, style: Style) -> None:
+    edges = [*own["left"], own["right"].iloc[-1]]
+    axes.stairs(heights, edges, color=style.colour, lw=0.9)
+    axes.stairs(heights, edges, color=style.colour, alpha=0.25, fill=True)
 
 
 Histogram = Callable[[Mapping[str, Any]], tuple[Sequence[float], Sequence[float], Sequence[int]]]
@@ -283,16 +299,12 @@ def _histogram_figure(
     axis_labels: tuple[str, str],
 ) -> Figure:
     """A panel per row, in which `one` draws each run."""
-    lines = -(-len(styles) // _ACROSS)
 
     def draw(canvas: Canvas) -> None:
-        for place, (axes, label) in enumerate(zip(panels(canvas, len(styles), _ACROSS, False), styles, strict=True)):
+        for axes, label in zip(panels(canvas, list(styles), axis_labels, share=False), styles, strict=True):
             for _, own in data[data["row"] == label].groupby("runs", sort=False):
                 one(axes, own, styles[label])
-            axes.set_title(label)
-            axes.set_xlabel(axis_labels[0])
-            if place % _ACROSS == 0:
-                axes.set_ylabel(axis_labels[1])
 
-    width = PAGE * min(_ACROSS, max(2, len(styles))) / _ACROSS
+    lines, columns = across(len(styles))
+    width = COLUMN if columns < 3 else PAGE
     return group.figure(kind, what, caption, data, (width, 1.6 * lines), draw)

@@ -17,23 +17,25 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.plots.figure import Figure, Group, Measured, first_of_each_row, frame, ids, runs_per_row
 from analysis.plots.style import (
+    COLUMN,
     GREY,
     LEGEND_LINE,
     PAGE,
     SEQUENTIAL,
     Canvas,
     Style,
+    across,
     categories,
     legend,
     legend_lines,
     marks,
     panels,
     plain,
+    tick_decades,
     value_axis,
 )
 from analysis.records import Run
 
-_ACROSS = 4
 _LEVELS = 13
 _AXIS = "one unit is the norm of the trained values"
 
@@ -58,7 +60,6 @@ def _surfaces(group: Group, measured: Measured) -> Iterator[Figure]:
     if data.empty or data["loss"].isna().all():
         return
     labels = list(dict.fromkeys(data["row"]))
-    lines = -(-len(labels) // _ACROSS)
     caption = (
         "Mean training loss on a fixed set of training examples around the kept trained values (cross), along two "
         f"random directions normalised by filter (Li et al. 2018); {_AXIS}, for every method alike. All panels share "
@@ -69,8 +70,9 @@ def _surfaces(group: Group, measured: Measured) -> Iterator[Figure]:
     def draw(canvas: Canvas) -> None:
         _draw_surfaces(canvas, data, labels)
 
-    width = PAGE * min(_ACROSS, max(2, len(labels))) / _ACROSS
-    size = (width, 1.75 * lines + 0.35)
+    lines, columns = across(len(labels))
+    width = COLUMN if columns < 3 else PAGE
+    size = (width, lines * (0.3 + (width - 1.2) / columns) + 0.3)
     yield group.figure("landscape", "Loss surfaces", caption, data, size, draw, "surface")
 
 
@@ -79,8 +81,8 @@ def _draw_surfaces(canvas: Canvas, data: pd.DataFrame, labels: Sequence[str]) ->
     log = low > 0 and high > 5 * low
     levels = np.geomspace(low, high, _LEVELS) if log else np.linspace(low, high if high > low else low + 1e-9, _LEVELS)
     norm: Normalize = LogNorm(levels[0], levels[-1]) if log else Normalize(levels[0], levels[-1])
-    grid = panels(canvas, len(labels), _ACROSS)
-    for place, (axes, label) in enumerate(zip(grid, labels, strict=True)):
+    grid = panels(canvas, labels, ("direction 1", "direction 2"))
+    for axes, label in zip(grid, labels, strict=True):
         surface = data[data["row"] == label].pivot(index="beta", columns="alpha", values="loss")
         axes.set_facecolor("white")
         axes.patch.set_hatch("////")
@@ -90,13 +92,10 @@ def _draw_surfaces(canvas: Canvas, data: pd.DataFrame, labels: Sequence[str]) ->
         axes.contour(x, y, z, levels=levels, colors="white", linewidths=0.3)
         axes.plot(0, 0, "+", color="white", ms=6, mew=1)
         axes.set_aspect("equal")
-        axes.set_title(label)
-        axes.set_xlabel("direction 1")
-        if place % _ACROSS == 0:
-            axes.set_ylabel("direction 2")
     bar = canvas.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=grid, shrink=0.9, aspect=25, pad=0.01)
     bar.set_label("training loss")
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(plain))
+    if log:
+        tick_decades(bar.ax.yaxis, low, high)
 
 
 def _curves(group: Group, measured: Measured) -> Iterator[Figure]:

@@ -80,7 +80,7 @@ def pareto(group: Group) -> Iterator[Figure]:
     text = (
         f"{group.score_label}, against the trained values of the method; the task head, which every method trains, is "
         "not counted. Grey: Pareto front, the best mean that so many values reach. Methods that train the head alone "
-        "are horizontal lines. Points of equal size are shifted sideways a little."
+        "are horizontal lines, their intervals right of the axes. Points of equal size are shifted sideways a little."
     )
     height = 2.5 + LEGEND_LINE * legend_lines([*styles, "Pareto front"], COLUMN)[1]
 
@@ -125,11 +125,13 @@ def _draw_points(axes: Axes, x: pd.Series, own: pd.DataFrame, style: Style, join
 
 
 def _draw_levels(axes: Axes, levels: pd.DataFrame, styles: Mapping[str, Style]) -> None:
-    for _, line in levels.iterrows():
+    """Horizontal lines, with their intervals right of the axes, where they cover nothing."""
+    for place, (_, line) in enumerate(levels.iterrows(), 1):
         style = styles[line["series"]]
         axes.axhline(line["score"], color=style.colour, linestyle=style.line, lw=1, zorder=1)
         if pd.notna(line["low"]):
-            axes.axhspan(line["low"], line["high"], color=style.colour, alpha=0.12, lw=0, zorder=0)
+            x, transform = [1 + 0.02 * place] * 2, axes.get_yaxis_transform()
+            axes.plot(x, [line["low"], line["high"]], color=style.colour, lw=0.8, transform=transform, clip_on=False)
 
 
 def capacity(group: Group) -> Iterator[Figure]:
@@ -143,7 +145,10 @@ def capacity(group: Group) -> Iterator[Figure]:
     data["d"] = data["capacity"].where(has_d)
     data.loc[data["d"].isna(), "series"] = data["row"]
     styles = group.series_styles(data["series"])
-    text = f"{group.score_label}, against the capacity d. Methods without a d are horizontal lines."
+    text = (
+        f"{group.score_label}, against the capacity d. Methods without a d are horizontal lines, their intervals right "
+        "of the axes."
+    )
     height = 2.5 + LEGEND_LINE * legend_lines(list(styles), COLUMN)[1]
 
     def draw(canvas: Canvas) -> None:
@@ -158,7 +163,8 @@ def capacity(group: Group) -> Iterator[Figure]:
             axes.fill_between(band["d"], band["low"], band["high"], color=style.colour, alpha=0.15, lw=0)
         axes.set_xlabel("d (trained values)")
         axes.set_ylabel(group.score_label)
-        legend(canvas, styles)
+        lined = {*data["series"][data["d"].isna()], *points["series"][points["series"].duplicated()]}
+        legend(canvas, styles, lines=lined)
 
     yield group.figure("capacity", "Score against d", _caption(group, data, text), data, (COLUMN, height), draw)
 
@@ -202,11 +208,13 @@ def _cost_figure(group: Group, cells: Sequence[tuple[Row, Sequence[Run]]], machi
         f"{group.score_label}, against training time (with the evaluation after each epoch) and peak memory, means "
         f"over runs. Costs compare on one machine alone, here: {hardware}; other work on it shows in the times."
     )
-    panels = [("train_seconds", "training time / s"), ("peak_memory_gib", "peak memory / GiB")]
+    labels = {"train_seconds": "training time / s", "peak_memory_gib": "peak memory / GiB"}
+    known = {key: label for key, label in labels.items() if data[key].notna().any()}
     height = 2.2 + LEGEND_LINE * legend_lines(list(styles), PAGE)[1]
 
     def draw(canvas: Canvas) -> None:
-        for axes, (key, label) in zip(canvas.subplots(1, 2, sharey=True), panels, strict=True):
+        grid = canvas.subplots(1, len(known), sharey=True, squeeze=False)[0]
+        for axes, (key, label) in zip(grid, known.items(), strict=True):
             for _, own in data[data[key].notna()].groupby("row", sort=False):
                 _draw_points(axes, own[key], own, styles[own["row"].iloc[0]])
             value_axis(axes.xaxis, data[key].dropna(), decades=0.7)

@@ -18,6 +18,7 @@ import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
@@ -33,6 +34,7 @@ TITLE_LINE = 0.14
 GREY = "#6E6E6E"
 SEQUENTIAL = "cividis"
 """A colour map whose lightness rises evenly, also for colour-blind eyes (Nunez et al. 2018)."""
+_MOST_ACROSS = 5
 _CHARACTER = 0.056
 """Mean width in inches of a character of 7 pt."""
 
@@ -188,12 +190,17 @@ def plain(value: float, _position: int | None = None) -> str:
 
 
 def logarithmic(axis: Axis, low: float, high: float, counts: bool = False) -> None:
-    """A logarithmic axis from `low` to `high` with a little room, with marks at 1 or at 1, 2 and 5 of each power."""
+    """A logarithmic axis from `low` to `high` with a little room."""
     room = max((high / low) ** 0.06, 1.15)
     axes = axis.axes
     is_x = axis is axes.xaxis
     (axes.set_xscale if is_x else axes.set_yscale)("log")
     (axes.set_xlim if is_x else axes.set_ylim)(low / room, high * room)
+    tick_decades(axis, low, high, counts)
+
+
+def tick_decades(axis: Axis, low: float, high: float, counts: bool = False) -> None:
+    """Marks of a logarithmic axis: numbers at 1, at 1 and 3, or at 1, 2 and 5 of each power of ten."""
     powers = math.log10(high / low) if high > low else 0
     subs = (1.0,) if powers > 2.5 else (1.0, 3.0) if powers > 1.5 else (1.0, 2.0, 5.0)
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
@@ -219,13 +226,25 @@ def categories(axes: Axes, labels: Sequence[str], width: float) -> None:
     axes.tick_params(axis="x", length=0)
 
 
-def panels(canvas: Canvas, number: int, columns: int, share: bool = True) -> list[Axes]:
-    """A grid of panels, row by row, that share their axes or not; unused places stay empty."""
-    columns = min(number, columns)
-    rows = math.ceil(number / columns)
-    grid = canvas.subplots(rows, columns, squeeze=False, sharex=share, sharey=share).ravel().tolist()
-    for axes in grid[number:]:
-        axes.set_visible(False)
-    for place in range(max(0, number - columns), number) if share else ():
-        grid[place].tick_params(labelbottom=True)
-    return grid[:number]
+def across(number: int) -> tuple[int, int]:
+    """Lines and columns of a grid of panels that leaves few places empty."""
+    lines = math.ceil(number / _MOST_ACROSS)
+    return lines, math.ceil(number / lines)
+
+
+def panels(
+    canvas: Canvas | SubFigure, titles: Sequence[str], labels: tuple[str, str], share: bool = True
+) -> list[Axes]:
+    """A grid of panels with titles, row by row, that share both axes or none; `labels` of the axes stand outside."""
+    lines, columns = across(len(titles))
+    grid = canvas.subplots(lines, columns, squeeze=False, sharex=share, sharey=share).ravel().tolist()
+    for place, axes in enumerate(grid):
+        axes.set_visible(place < len(titles))
+        if place < len(titles):
+            axes.set_title(titles[place])
+        if place >= len(titles) - columns:
+            axes.set_xlabel(labels[0])
+            axes.tick_params(labelbottom=True)
+        if place % columns == 0:
+            axes.set_ylabel(labels[1])
+    return grid[: len(titles)]

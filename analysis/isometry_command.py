@@ -1,0 +1,42 @@
+"""`python -m analysis isometry DIR`: how far from an isometry each method's map is, as a table and figures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.plots import FORMATS, figures
+from analysis.plots.isometry_table import isometry_data, isometry_markdown
+from analysis.plots_command import names, write_figures
+from analysis.records import InputError, read_runs
+
+FIGURES = ("ratios", "jacobian", "spectra", "theta", "occupancy")
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    isometry = commands.add_parser("isometry", help="distance ratios, singular values and group sizes of each method")
+    isometry.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
+    isometry.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/isometry)")
+    isometry.add_argument("--format", **names(FORMATS, "format"))
+    isometry.set_defaults(execute=lambda o: write_isometry(o.folder, o.out or o.folder / "isometry", o.format))
+
+
+def write_isometry(folder: Path, out: Path, formats: Sequence[str] = FORMATS) -> None:
+    """Print the table of all runs with `diagnostics.isometry`, and write it with the figures.
+
+    Raises:
+        InputError: if a record cannot be used, or no run has the diagnostic.
+        OSError: if a file cannot be written.
+    """
+    runs = read_runs(folder)
+    data = isometry_data(runs)
+    if data.empty:
+        raise InputError([f"{folder}: no run has diagnostics.isometry; accepted: runs made with diagnostics=isometry"])
+    text = isometry_markdown(data)
+    print(text)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "isometry.md").write_text(text, encoding="utf-8")
+    (out / "isometry.csv").write_text(data.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
+    write_figures(figures(runs, FIGURES), out, formats)

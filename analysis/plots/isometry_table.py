@@ -1,0 +1,130 @@
+"""The table of `diagnostics.isometry`: as data a line per run, as Markdown a line per row and task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.cells import sections
+from analysis.plots.figure import frame
+from analysis.records import Run
+
+_KEY = ("backbone", "protocol", "track", "task", "source", "subset")
+_TYPES = ("float32", "bfloat16", "float16")
+_HEADINGS = (
+    "method",
+    "task",
+    "n",
+    "map",
+    "random pairs: min, median, max",
+    "trained pairs: min, median, max",
+    "condition",
+    "null directions",
+    "condition on the complement",
+    "PᵀP - I: diagonal, off",
+    "dead coordinates",
+    "random pairs in float32: min, max",
+    "in bfloat16: min, max",
+    "runs",
+)
+_NONE = "-"
+_NEAR_ONE = 5e-5
+_NOTE = (
+    "Pairs: distance of two weight changes over that of the two points of trained values that give them; 1 everywhere "
+    "for an isometry. Random pairs lie on the sphere around the start whose radius training covered; trained pairs are "
+    "snapshots of training. Condition: largest over smallest singular value of the Jacobian at the kept epoch; it is "
+    "infinite where directions change nothing, hence also on the complement of these. PᵀP - I: largest absolute "
+    "entries, of linear maps. float32, bfloat16: where the whole model has that type. Of several runs (n) the smallest "
+    "min, the median of the medians, and the largest of all other numbers; isometry.csv has each run for itself. "
+    f"{_NONE}: no value."
+)
+
+
+def isometry_data(runs: Iterable[Run]) -> pd.DataFrame:
+    """One line per run that has `diagnostics.isometry`, by section, row and column; numbers as recorded.
+
+    Raises:
+        InputError: if two runs of a cell have the same configuration and seeds, or a record changed since it was read.
+    """
+    return frame(
+        {key: getattr(column, key) for key in _KEY} | {"row": row.label, "method": row.method} | _line(run, found)
+        for section in sections(runs)
+        for row, column, members in section.grid()
+        for run in members
+        if (found := run.record()["diagnostics"].get("isometry"))
+    )
+
+
+def _line(run: Run, found: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's numbers by name; those that there are none of are None, also where nothing was measured."""
+    ratios, precision = found.get("ratios") or {}, found.get("precision") or {}
+    line: dict[str, Any] = {"run": run.id, "status": found["status"], "reason": found["reason"] or ""}
+    line |= {"map": found.get("map") or "", "parameters": found.get("parameters"), "weights": found.get("weights")}
+    for pairs in ("random", "trained"):
+        own = ratios.get(pairs) or {}
+        line |= {f"{pairs}_{name}": own.get(name) for name in ("n", "min", "median", "max")}
+    kept: Mapping[str, Any] = next((point for point in found.get("jacobian") or () if point["point"] == "kept"), {})
+    for name in ("largest", "smallest", "condition", "null_directions", "smallest_nonzero", "condition_complement"):
+        line[name] = kept.get(name)
+    gram = found.get("gram") or {}
+    line |= {"gram_diagonal": gram.get("diagonal"), "gram_off_diagonal": gram.get("off_diagonal")}
+    line["dead_coordinates"] = (found.get("occupancy") or {}).get("dead")
+    for name in _TYPES:
+        own = (precision.get(name) or {}).get("ratios") or {}
+        line |= {f"{name}_min": own.get("min"), f"{name}_max": own.get("max")}
+    return line
+
+
+def isometry_markdown(data: pd.DataFrame) -> str:
+    """A table per section of `isometry_data`, with a line per row and task."""
+    parts = []
+    for (backbone, protocol, track), own in data.groupby(["backbone", "protocol", "track"]):
+        lines = [_cells(cell) for _, cell in own.groupby(["row", "task", "source", "subset"], sort=False)]
+        rule = ("---",) * len(_HEADINGS)
+        grid = "\n".join(f"| {' | '.join(line)} |" for line in (_HEADINGS, rule, *lines))
+        parts.append(f"## backbone {backbone}, protocol {protocol}, track {track}\n\n{grid}\n")
+    return "\n".join([*parts, _NOTE + "\n"])
+
+
+def _cells(runs: pd.DataFrame) -> tuple[str, ...]:
+    first, others = runs.iloc[0], runs[runs["status"] != "measured"]
+    reasons = dict.fromkeys(f"{run['status']}: {run['reason']}".replace("|", "/") for _, run in others.iterrows())
+    kinds = [kind for kind in dict.fromkeys(runs["map"]) if kind]
+    task = f"{first['task']} ({first['source']}, {first['subset']})"
+    # Directions that change nothing make the condition infinite, which a record writes as null.
+    condition = "∞" if (runs["null_directions"] > 0).any() else _largest(runs, "condition")
+    return (
+        first["row"],
+        task,
+        str(len(runs)),
+        "; ".join([*kinds, *reasons]),
+        _several(runs, "random_min", "random_median", "random_max"),
+        _several(runs, "trained_min", "trained_median", "trained_max"),
+        condition,
+        _largest(runs, "null_directions"),
+        _largest(runs, "condition_complement"),
+        _several(runs, "gram_diagonal", "gram_off_diagonal"),
+        _largest(runs, "dead_coordinates"),
+        _several(runs, "float32_min", "float32_max"),
+        _several(runs, "bfloat16_min", "bfloat16_max"),
+        " ".join(runs["run"]),
+    )
+
+
+def _several(runs: pd.DataFrame, *names: str) -> str:
+    texts = [_largest(runs, name) for name in names]
+    return _NONE if set(texts) == {_NONE} else ", ".join(texts)
+
+
+def _largest(runs: pd.DataFrame, name: str) -> str:
+    """The largest value of the runs; of a minimum the smallest, of a median the median."""
+    values = runs[name].dropna()
+    how = "min" if name.endswith("_min") else "median" if name.endswith("_median") else "max"
+    return _number(float(values.agg(how))) if len(values) else _NONE
+
+
+def _number(value: float) -> str:
+    """Six digits; a number that these would round to 1 as its distance from 1."""
+    return f"1{value - 1:+.1e}" if 0 < abs(value - 1) < _NEAR_ONE else f"{value:.6g}"
