@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from analysis.cells import Row, Section
 from analysis.differences import Difference
+from analysis.plots.estimates import estimate
 from analysis.records import Column, Run
+from analysis.statistics import Interval
 from analysis.tables import MISSING, Table, difference_table, score_table, summary
 
 
@@ -29,21 +31,25 @@ class Cell:
 
     Attributes:
         text: the number, or why there is none.
-        detail: its interval and n, or nothing.
+        details: its interval, and n with what the interval is over.
         sort: what it sorts by; None for a missing value.
-        whisker: how the number is drawn, if it is.
+        ends: the number and the ends of its interval; nothing for a missing value.
         runs: ids of its runs; none for a missing cell.
         task: the task of its column.
+        numbers: what the drill-down says of the cell, by name.
         clear: whether the interval of a difference excludes 0.
+        whisker: how the number is drawn, if it is.
     """
 
     text: str
-    detail: str
+    details: tuple[str, ...]
     sort: float | None
-    whisker: Whisker | None
+    ends: tuple[float, ...]
     runs: tuple[str, ...]
     task: str
+    numbers: tuple[tuple[str, str], ...]
     clear: bool = False
+    whisker: Whisker | None = None
 
 
 @dataclass(frozen=True)
@@ -76,42 +82,33 @@ class Grid:
 
 
 def score_grid(section: Section) -> Grid:
-    """Scores of a section: mean, spread and t interval over seeds."""
+    """Scores of a section: mean, spread and interval."""
     table = score_table(section)
-    scales = {column: _scale(_score_values(section.runs(column=column))) for column in section.columns}
-    lines = tuple(
-        Line(
-            row.method,
-            row.label,
-            tuple(_size(section, row, name) for name in ("theta", "head")),
-            tuple(
-                _score_cell(section.cells.get((row, column), ()), column, scales[column]) for column in section.columns
-            ),
-        )
+    cells = {
+        (row, column): _score_cell(section.cells.get((row, column), ()), column)
         for row in section.rows
-    )
-    return Grid("Scores", _headings(section, table), lines, table.notes)
+        for column in section.columns
+    }
+    return Grid("Scores", _headings(section, table), _lines(section, cells, zero=False), table.notes)
 
 
 def difference_grid(section: Section, baseline: Row, found: Sequence[Difference]) -> Grid:
-    """Paired differences of a section to its baseline: mean over seeds and bootstrap interval over examples."""
+    """Paired differences of a section to its baseline, each with the interval that a claim may go by."""
     table = difference_table(section, baseline, found)
-    entries = {(entry.row, entry.column): entry for entry in found}
-    scales = {
-        column: _scale([0.0, *(x for entry in found if entry.column == column for x in _finite(entry))])
-        for column in section.columns
-    }
-    lines = tuple(
-        Line(
-            row.method,
-            row.label,
-            (),
-            tuple(_difference_cell(entries[row, column], section, scales[column]) for column in section.columns),
-        )
-        for row in section.rows
-        if row != baseline
+    cells = {(entry.row, entry.column): _difference_cell(entry, section) for entry in found}
+    title = f"Differences to {baseline.label}"
+    return Grid(title, _headings(section, table), _lines(section, cells, zero=True), table.notes)
+
+
+def _lines(section: Section, cells: Mapping[tuple[Row, Column], Cell], zero: bool) -> tuple[Line, ...]:
+    """A line for every row that has cells; `zero`: 0 belongs to the scales, and sizes are given elsewhere."""
+    rows = [row for row in section.rows if (row, section.columns[0]) in cells]
+    drawn = [_drawn([cells[row, column] for row in rows], zero) for column in section.columns]
+    sizes = () if zero else ("theta", "head")
+    return tuple(
+        Line(row.method, row.label, tuple(_size(section, row, name) for name in sizes), tuple(own))
+        for row, own in zip(rows, zip(*drawn, strict=True), strict=True)
     )
-    return Grid(f"Differences to {baseline.label}", _headings(section, table), lines, table.notes)
 
 
 def _headings(section: Section, table: Table) -> tuple[Heading, ...]:
@@ -134,56 +131,70 @@ def _size(section: Section, row: Row, name: str) -> tuple[str, int | None]:
     return " to ".join(f"{count:,}" for count in dict.fromkeys((known[0], known[-1]))), known[-1]
 
 
-def _score_values(runs: Iterable[Run]) -> list[float]:
-    return [100 * run.score for run in runs if run.score is not None]
-
-
-def _score_cell(runs: Sequence[Run], column: Column, scale: tuple[float, float]) -> Cell:
+def _score_cell(runs: Sequence[Run], column: Column) -> Cell:
     states = Counter(run.state for run in runs)
-    others = [f"{states[state]} {state}" for state in sorted(states) if state != "ok"]
+    others = tuple(f"{states[state]} {state}" for state in sorted(states) if state != "ok")
     ids = tuple(run.id for run in runs)
-    found = summary(runs)
+    scored = [run for run in runs if run.state == "ok"]
+    found = summary(scored)
     if found is None:
-        return Cell(", ".join(others) or MISSING, "", None, None, ids, column.task)
-    spread = f" ± {found.std:.2f}" if found.std is not None else ""
-    interval = "" if found.low is None else f"[{found.low:.2f}, {found.high:.2f}] "
-    low, high = (found.mean if end is None else end for end in (found.low, found.high))
-    detail = "; ".join([f"{interval}n={found.n}", *others])
-    whisker = _whisker(low, found.mean, high, scale)
-    return Cell(f"{found.mean:.2f}{spread}", detail, found.mean, whisker, ids, column.task)
+        return Cell(", ".join(others) or MISSING, (), None, (), ids, column.task, ())
+    text = f"{found.mean:.2f}" + (f" ± {found.std:.2f}" if found.std is not None else "")
+    n, mean, low, high, basis = estimate(scored)
+    details: tuple[str, ...] = ("; ".join((f"n={n}", *others)),)
+    ends = (mean, mean, mean)
+    if low is not None and high is not None:
+        details = (f"[{low:.2f}, {high:.2f}]", "; ".join((f"n={n}, over {basis}", *others)))
+        ends = (mean, low, high)
+    return Cell(text, details, mean, ends, ids, column.task, (("Score", " ".join((text, *details))),))
 
 
-def _difference_cell(entry: Difference, section: Section, scale: tuple[float, float]) -> Cell:
+def _difference_cell(entry: Difference, section: Section) -> Cell:
     ids = tuple(run.id for run in section.cells.get((entry.row, entry.column), ()))
-    task, values = entry.column.task, _finite(entry)
-    if entry.interval is None or not values:
+    task, n = entry.column.task, len(entry.pairs)
+    intervals = {"seeds and examples": entry.two_level, "examples": entry.interval, "seeds": entry.over_seeds}
+    numbers = [
+        (f"Difference, interval over {name}", " ".join(_difference_texts(interval)))
+        for name, interval in intervals.items()
+        if interval is not None and _is_finite(interval)
+    ]
+    if entry.p is not None and entry.holm_p is not None:
+        numbers.append(("p, McNemar", f"{entry.p:.2g}"))
+        numbers.append(("p, corrected over the column's rows (Holm)", f"{entry.holm_p:.2g}"))
+    if entry.claim is None or not _is_finite(entry.claim[1]):
         reason = (entry.reason or "undefined").split(":")[0]
-        return Cell(reason, "", None, None, ids, task)
-    difference, low, high = values
-    whisker = _whisker(low, difference, high, scale)
-    detail = f"[{low:+.2f}, {high:+.2f}] n={len(entry.pairs)}"
-    return Cell(f"{difference:+.2f}", detail, difference, whisker, ids, task, clear=low > 0 or high < 0)
+        return Cell(reason, (), None, (), ids, task, (*numbers, ("Difference", entry.reason or reason)))
+    basis, interval = entry.claim
+    text, brackets = _difference_texts(interval)
+    ends = tuple(100 * value for value in interval)
+    clear = interval.low > 0 or interval.high < 0
+    return Cell(text, (brackets, f"n={n}, over {basis}"), ends[0], ends, ids, task, tuple(numbers), clear)
 
 
-def _finite(entry: Difference) -> list[float]:
-    """Difference and interval x 100; nothing where there is none or the metric is undefined in some draw."""
-    if entry.interval is None:
-        return []
-    found = [100 * value for value in (entry.interval.difference, entry.interval.low, entry.interval.high)]
-    return found if all(map(math.isfinite, found)) else []
+def _difference_texts(interval: Interval) -> tuple[str, str]:
+    difference, low, high = (100 * value for value in interval)
+    return f"{difference:+.2f}", f"[{low:+.2f}, {high:+.2f}]"
 
 
-def _scale(values: Sequence[float]) -> tuple[float, float]:
-    return (min(values), max(values)) if values else (0.0, 0.0)
+def _is_finite(interval: Interval) -> bool:
+    return all(map(math.isfinite, interval))
 
 
-def _whisker(low: float, at: float, high: float, scale: tuple[float, float]) -> Whisker | None:
-    """Positions on a scale with a margin of 5 %; ends of an interval beyond it are cut."""
+def _drawn(cells: Sequence[Cell], zero: bool) -> list[Cell]:
+    """The cells of a column with their whiskers, all on one scale."""
+    ends = [value for cell in cells for value in cell.ends] + [0.0] * zero
+    scale = (min(ends), max(ends)) if ends else (0.0, 0.0)
+    return [replace(cell, whisker=_whisker(cell.ends, scale)) if cell.ends else cell for cell in cells]
+
+
+def _whisker(ends: tuple[float, ...], scale: tuple[float, float]) -> Whisker | None:
+    """Positions on a scale with a margin of 5 %; None on a scale of no width."""
     start, end = scale
     if end <= start:
         return None
 
     def position(value: float) -> float:
-        return round(5 + 90 * (min(max(value, start), end) - start) / (end - start), 1)
+        return round(5 + 90 * (value - start) / (end - start), 1)
 
-    return Whisker(position(low), position(at), position(high), position(0) if start <= 0 <= end else None)
+    at, low, high = map(position, ends)
+    return Whisker(low, at, high, position(0) if start <= 0 <= end else None)

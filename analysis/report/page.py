@@ -23,16 +23,35 @@ _FILES = Path(__file__).parent
 
 
 class Plot(NamedTuple):
-    """A plot: a title, what it shows, and the text of an SVG file."""
+    """A plot: the column that it belongs to, a title, what it shows, its size in inches, and an SVG file."""
 
+    column: Column
     title: str
     caption: str
-    svg: str
+    size: tuple[float, float]
+    svg: bytes
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height on the page, which keep its place until it is loaded."""
+        width, height = self.size
+        return round(96 * width), round(96 * height)
+
+    @property
+    def task(self) -> str:
+        """The task, which the filter goes by."""
+        return self.column.task
+
+    @property
+    def group(self) -> str:
+        """The heading that it stands below: its column's key."""
+        key = self.column
+        return f"{key.task} ({key.source}, {key.subset}), {key.backbone}, {key.protocol}, {key.track}"
 
     @property
     def address(self) -> str:
         """The drawing as a data URI: as an image it runs no script, and its ids meet no others of the page."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
 
 
 @dataclass(frozen=True)
@@ -86,21 +105,17 @@ def _data(parts: Sequence[Part], folder: Path) -> dict[str, Any]:
     cells = []
     for part in parts:
         runs |= drilldown(part.section, folder, pool)
-        grids = [(grid.title, {line.label: line.cells for line in grid.lines}) for grid in part.grids]
+        grids = [{line.label: line.cells for line in grid.lines} for grid in part.grids]
         for row in part.section.rows:
-            for number, column in enumerate(part.section.columns):
-                cells.append(
-                    _cell(
-                        row, column, [(title, found[row.label][number]) for title, found in grids if row.label in found]
-                    )
-                )
+            lines = [found[row.label] for found in grids if row.label in found]
+            cells += [_cell(row, *shown) for shown in zip(part.section.columns, *lines, strict=True)]
     return {"cells": [cell for cell in cells if cell["runs"]], "pool": pool.values, "runs": runs}
 
 
-def _cell(row: Row, column: Column, shown: Sequence[tuple[str, Cell]]) -> dict[str, Any]:
+def _cell(row: Row, column: Column, *shown: Cell) -> dict[str, Any]:
     about = [column.task, column.metric, column.source, column.subset, column.backbone, column.protocol, column.track]
-    numbers = [[title, f"{cell.text} {cell.detail}".strip()] for title, cell in shown]
-    return {"about": ", ".join(about), "numbers": numbers, "row": row.label, "runs": list(shown[0][1].runs)}
+    numbers = [number for cell in shown for number in cell.numbers]
+    return {"about": ", ".join(about), "numbers": numbers, "row": row.label, "runs": shown[0].runs}
 
 
 def _render(**content: Overview | Sequence[Part] | Sequence[Plot] | dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ function filter(form) {
     const label = row.cells[0].textContent.toLowerCase();
     row.hidden = methods.has(row.dataset.method) || !words.every((word) => label.includes(word));
   }
-  for (const cell of all("table.scores [data-task]")) cell.hidden = tasks.has(cell.dataset.task);
+  for (const cell of all("table.scores [data-task], details.plots")) cell.hidden = tasks.has(cell.dataset.task);
   for (const table of all("table.scores")) {
     const empty = !all("tbody tr:not([hidden]) > td[data-task]:not([hidden])", table).length;
     table.parentElement.hidden = empty;

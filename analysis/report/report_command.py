@@ -7,8 +7,9 @@ from pathlib import Path
 
 from analysis.cells import sections
 from analysis.differences import baseline_row
+from analysis.plots import Figure, figures, render
 from analysis.records import InputError, read_runs
-from analysis.report.page import page
+from analysis.report.page import Plot, page
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +35,14 @@ def write_report(folder: Path, out: Path, baseline: str | None) -> None:
     runs = read_runs(folder)
     found = sections(runs)
     baselines = [None] * len(found) if baseline is None else baseline_row(found, baseline)
-    text = page(runs, found, baselines, [], folder)
+    plots = [_plot(figure) for figure in figures(runs)]
+    text = page(runs, found, baselines, plots, folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     print(f"written to {out}")
+
+
+def _plot(figure: Figure) -> Plot:
+    # The key after the colon stands above the plots already.
+    title = figure.title.split(": ")[0]
+    return Plot(figure.column, title, figure.caption, (figure.width, figure.height), render(figure, "svg"))

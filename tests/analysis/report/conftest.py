@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.analysis.conftest import record, write, write_predictions
+from tests.analysis.plots.conftest import isometry
 
 EVIL = '</script><script>window.broken=1</script><img src=x onerror="window.broken=1">\'&quot;'
 """Text that breaks out of a page which does not escape it."""
@@ -19,13 +20,6 @@ HISTORY = {
     "steps": [{"epoch": i / 100, "step": i, "loss": 2.0 / i if i != 7 else None} for i in range(1, 301)],
     "epochs": [{"epoch": i, "selection": {"accuracy": 0.7 + i / 100, "loss": 1.0 / i}} for i in range(1, 4)],
     "best_epoch": 3,
-}
-ISOMETRY = {
-    "status": "measured",
-    "map": "linear",
-    "ratios": {"random": {"n": 2, "mean": 1.0, "values": [0.5, 1.5]}},
-    "jacobian": [{"point": "kept", "largest": 1.25, "condition": None}],
-    "path": [{"step": 1, "distance": 1.0}],
 }
 
 
@@ -37,8 +31,9 @@ def fill(folder: Path) -> None:
             prediction = np.where(np.arange(200) < right, label, 1 - label)
             content = record(method, seed, score=right / 200, history=HISTORY)
             write_predictions(write(folder, content), prediction, label, np.arange(200))
-    write(folder, record("head", task="glue/rte", score=0.5, diagnostics={"isometry": ISOMETRY}))
-    write(folder, record("gpart", task="glue/rte", score=0.625, provenance__git_dirty=True, seeds__init=2**60))
+    write(folder, record("head", task="glue/rte", score=0.5))
+    odd = {"provenance__git_dirty": True, "seeds__init": 2**60, "diagnostics": {"isometry": isometry("gpart")}}
+    write(folder, record("gpart", task="glue/rte", score=0.625, **odd))
     write(folder, record("gpart", 2, outcome="diverged"))
     write(folder, record("full", outcome="error", error__message=EVIL, config__method__name=EVIL))
     write(folder, record("head", track="unsearched", score=0.4))
