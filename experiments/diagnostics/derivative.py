@@ -7,7 +7,7 @@ import gpart  # noqa: F401  repairs torchvision before transformers is imported
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +15,8 @@ from torch.func import jvp, vjp, vmap
 
 from experiments.diagnostics.weight_map import Block, Weight, WeightMap, split
 
-MOST_ENTRIES = 2**22
-"""Entries of weights that products of several vectors at once may hold in one piece."""
+MOST_ENTRIES = 2**20
+"""Entries of weights that products of several vectors at once may hold in one piece: about what caches hold."""
 
 
 class OneEntryPerRow(NamedTuple):
@@ -55,28 +55,30 @@ class Derivative:
     def _function(self, weights: list[Weight]) -> Callable[[Tensor], Tensor]:
         def changes(values: Tensor) -> Tensor:
             pieces = {**self._point, **split(values, self._shapes)}
-            return torch.cat([self._map.change(pieces, weight).reshape(-1) for weight in weights])
+            parts = [self._map.change(pieces, weight).reshape(-1) for weight in weights]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
 
         return changes
 
-    def _times(self, vectors: Tensor, weights: list[Weight]) -> Tensor:
-        function = self._function(weights)
-        result: Tensor = vmap(lambda vector: jvp(function, (self._at,), (vector,))[1])(vectors)
-        return result
+    @cached_property
+    def _pullback(self) -> Callable[[Tensor], tuple[Tensor]]:
+        pullback: Callable[[Tensor], tuple[Tensor]] = vjp(self._function(self.weights), self._at)[1]
+        return pullback
+
+    @cached_property
+    def _pushforward(self) -> Callable[[Tensor], tuple[Tensor]]:
+        # The transpose of the transpose, which is linear, needs the map's own values no second time, unlike jvp.
+        nothing = torch.zeros(self.rows, dtype=self._at.dtype, device=self.device)
+        pushforward: Callable[[Tensor], tuple[Tensor]] = vjp(lambda u: self._pullback(u)[0], nothing)[1]
+        return pushforward
 
     def times(self, vectors: Tensor) -> Tensor:
         """J v of each row v: (k, n) to (k, N)."""
-        return self._times(vectors, self.weights)
-
-    @cached_property
-    def _pullback(self) -> Callable[[Tensor], tuple[Tensor]]:
-        pullback: Any = vjp(self._function(self.weights), self._at)[1]
-        return pullback  # type: ignore[no-any-return]
+        return torch.cat([vmap(self._pushforward)(part)[0] for part in vectors.split(self.at_once)])
 
     def transposed_times(self, vectors: Tensor) -> Tensor:
         """J^T u of each row u: (k, N) to (k, n)."""
-        (result,) = vmap(self._pullback)(vectors)
-        return result
+        return torch.cat([vmap(self._pullback)(part)[0] for part in vectors.split(self.at_once)])
 
     @property
     def device(self) -> torch.device:
@@ -125,7 +127,8 @@ class Derivative:
         return (part for weight in self.weights if (part := self._read_off(vectors, weight)) is not None)
 
     def _read_off(self, vectors: Tensor, weight: Weight) -> OneEntryPerRow | None:
-        entry, counted, confirmed = self._times(vectors, [weight])
+        function = self._function([weight])
+        entry, counted, confirmed = vmap(lambda vector: jvp(function, (self._at,), (vector,))[1])(vectors)
         column = torch.where(entry == 0, 0, counted / entry).round().long() - 1
         column = column.clamp(0, self.columns - 1)
         scale = entry.abs().max()

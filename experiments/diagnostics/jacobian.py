@@ -128,8 +128,9 @@ def _eigenvalues(derivative: Derivative) -> Tensor:
 def _matrix_free(derivative: Derivative, still: int, generator: torch.Generator) -> Spectrum:
     """From products alone. The null space's dimension is counted where it is smaller than the number of probes.
 
-    Otherwise it is Hutchinson's estimate of the trace of the projection onto it: the mean of the null parts' squared
-    lengths over those of the probes, times n.
+    Otherwise it is estimated: the null part's share of a random vector's squared length has the distribution
+    Beta(k/2, (n-k)/2) where the null space has dimension k, so that n times its mean over m probes has mean k and
+    variance 2 k (n-k) / (n+2) / m.
     """
     draw = torch.randn(PROBES, derivative.columns, dtype=torch.float64, generator=generator)
     probes = draw.to(derivative.device)
@@ -137,6 +138,6 @@ def _matrix_free(derivative: Derivative, still: int, generator: torch.Generator)
     rank = int((torch.linalg.svdvals(found.null_parts) > SIGNAL).sum())
     if rank < PROBES:
         return Spectrum(found.largest, found.smallest, still + rank, 0.0, False, found.residual)
-    share = found.null_parts.square().sum(1) / probes.square().sum(1) * derivative.columns
-    variance = float(share.var()) / PROBES
-    return Spectrum(found.largest, found.smallest, still + float(share.mean()), variance, False, found.residual)
+    null = float((found.null_parts.square().sum(1) / probes.square().sum(1)).mean()) * derivative.columns
+    variance = 2 * null * (derivative.columns - null) / (derivative.columns + 2) / PROBES
+    return Spectrum(found.largest, found.smallest, still + null, variance, False, found.residual)

@@ -1,7 +1,8 @@
 """Extreme singular values and the null space of a matrix that is known by its products alone.
 
-Golub-Kahan bidiagonalisation (Golub and Kahan 1965) of J from a start in its row space keeps J's own precision, not
-that of J^T J, and never meets the null space. Keeping its right vectors orthogonal suffices (Simon and Zha 2000).
+Golub-Kahan bidiagonalisation (Golub and Kahan 1965) of J keeps J's own precision, not that of J^T J. Keeping its right
+vectors orthogonal suffices (Simon and Zha 2000). It starts in the row space; what rounding lets in of the null space
+grows, as of an eigenvector outside of the spectrum, until it shows as a singular value of zero and is left out.
 """
 
 from __future__ import annotations
@@ -84,14 +85,15 @@ def ends(matrix: Products, probes: Tensor) -> Ends:
         vector = _normalised(vector, beta)
         finished = steps == limit or not beta.any()
         if finished or steps % CHECKED_EVERY == 0:
-            values, residuals = _triplets(torch.stack(alphas, 1), torch.stack(betas, 1))
+            values, residuals, inside = _triplets(torch.stack(alphas, 1), torch.stack(betas, 1))
             found = (right[:, steps - min(steps, CHECKED_EVERY) : steps] @ probes[..., None]).abs().max() <= SETTLED
             if finished or (found and bool((residuals.amax(1) <= CONVERGED * values[:, 0]).all())):
                 break
     first, last = values[:, 0].argmax(), values[:, 1].argmin()
     largest = float(values[first, 0])
     residual = max(float(residuals[first, 0]), float(residuals[last, 1])) / largest
-    return Ends(largest, float(values[last, 1]), residual, _orthogonal(probes, right[:, :steps]))
+    basis = inside @ right[:, :steps]
+    return Ends(largest, float(values[last, 1]), residual, _orthogonal(probes, basis))
 
 
 def _normalised(vectors: Tensor, lengths: Tensor) -> Tensor:
@@ -106,19 +108,27 @@ def _orthogonal(vectors: Tensor, basis: Tensor) -> Tensor:
     return vectors
 
 
-def _triplets(alphas: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest and smallest singular values (k, 2) of the bidiagonal matrices (k, steps), and their residuals (k, 2).
+def _triplets(alphas: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Largest and smallest nonzero singular values of the bidiagonal matrices.
 
-    Zeros at the end stand for a space that was exhausted before.
+    Args:
+        alphas: (k, steps), diagonals; zeros at the end stand for a space that was exhausted before.
+        betas: (k, steps), what is right of the diagonal, and the size of the next right vector.
+
+    Returns:
+        the values (k, 2), their residuals (k, 2), and the right singular vectors of all that are not zero, as rows
+        filled up with zeros (k, steps, steps).
     """
     values, residuals = [], []
-    for alpha, beta in zip(alphas, betas, strict=True):
+    inside = alphas.new_zeros(len(alphas), alphas.shape[1], alphas.shape[1])
+    for number, (alpha, beta) in enumerate(zip(alphas, betas, strict=True)):
         steps = int(alpha.count_nonzero())
         bidiagonal = torch.diag(alpha[:steps]) + torch.diag(beta[: steps - 1], 1)
-        left, singular, _ = torch.linalg.svd(bidiagonal)
+        left, singular, rightmost = torch.linalg.svd(bidiagonal)
         kept = singular > NULL * singular[0]
         last = int(kept.sum()) - 1
         error = beta[steps - 1] * left[-1].abs()
+        inside[number, : last + 1, :steps] = rightmost[: last + 1]
         values.append(torch.stack([singular[0], singular[last]]))
         residuals.append(torch.stack([error[0], error[last]]))
-    return torch.stack(values), torch.stack(residuals)
+    return torch.stack(values), torch.stack(residuals), inside
