@@ -113,7 +113,7 @@ def _curves(group: Group, measured: Measured) -> Iterator[Figure]:
     caption = (
         "Mean training loss on a fixed set of training examples along random directions normalised by filter (left; "
         f"{_AXIS}) and on the line from the start (0) through the kept values (1) (right). Lines: mean over directions "
-        f"and runs; bands: their range. {runs_per_row(data)}.{group.unmeasured('landscape')}"
+        f"and runs; bands: their range; dashed: the kept values. {runs_per_row(data)}.{group.unmeasured('landscape')}"
     )
     height = 2.3 + LEGEND_LINE * legend_lines(list(styles), PAGE)[1]
     labels = ("position along the direction", "position from start (0) to kept (1)")
@@ -127,6 +127,7 @@ def _curves(group: Group, measured: Measured) -> Iterator[Figure]:
                 axes.plot(curve["alpha"], curve["mean"], markevery=every, **marks(style, line=True))
                 axes.fill_between(curve["alpha"], curve["low"], curve["high"], color=style.colour, alpha=0.15, lw=0)
             value_axis(axes.yaxis, data["mean"], decades=1)
+            axes.axvline(0 if name == panel_names[0] else 1, color=GREY, lw=0.6, ls=(0, (4, 2)), zorder=0)
             axes.set_xlabel(xlabel)
         canvas.axes[0].set_ylabel("training loss")
         legend(canvas, styles)

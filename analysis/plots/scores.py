@@ -1,4 +1,4 @@
-"""Scores against what they cost: trained values, capacity, time and memory, and seeds."""
+"""Scores against what they cost: trained values, capacity, time and memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from analysis.plots.estimates import estimate, interval_note
 from analysis.plots.figure import Figure, Group, count_of, frame, ids, series
 from analysis.plots.style import (
     COLUMN,
-    GREY,
     LEGEND_LINE,
     PAGE,
     Canvas,
     Style,
-    categories,
     legend,
     legend_lines,
     logarithmic,
@@ -65,7 +63,8 @@ def left_out(group: Group) -> str:
     return f" Left out, without a score: {'; '.join(texts)}." if texts else ""
 
 
-def _caption(group: Group, data: pd.DataFrame, text: str) -> str:
+def score_caption(group: Group, data: pd.DataFrame, text: str) -> str:
+    """A caption's text, n, what the intervals are over, and what was left out."""
     return f"{text} {count_of(data['n'].tolist())}. {interval_note(data['interval'].tolist())}{left_out(group)}"
 
 
@@ -89,7 +88,7 @@ def pareto(group: Group) -> Iterator[Figure]:
         canvas.axes[0].set_ylabel(group.score_label)
 
     yield group.figure(
-        "pareto", "Score against trained parameters", _caption(group, data, text), data, (COLUMN, height), draw
+        "pareto", "Score against trained parameters", score_caption(group, data, text), data, (COLUMN, height), draw
     )
 
 
@@ -166,7 +165,7 @@ def capacity(group: Group) -> Iterator[Figure]:
         lined = {*data["series"][data["d"].isna()], *points["series"][points["series"].duplicated()]}
         legend(canvas, styles, lines=lined)
 
-    yield group.figure("capacity", "Score against d", _caption(group, data, text), data, (COLUMN, height), draw)
+    yield group.figure("capacity", "Score against d", score_caption(group, data, text), data, (COLUMN, height), draw)
 
 
 def cost(group: Group) -> Iterator[Figure]:
@@ -222,42 +221,10 @@ def _cost_figure(group: Group, cells: Sequence[tuple[Row, Sequence[Run]]], machi
         canvas.axes[0].set_ylabel(group.score_label)
         legend(canvas, styles, lines=())
 
-    caption = _caption(group, data, text)
+    caption = score_caption(group, data, text)
     return group.figure("cost", "Score against time and memory", caption, data, (PAGE, height), draw, part)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def seeds(group: Group) -> Iterator[Figure]:
-    """The score of every run beside the mean of its row."""
-    cells = group.scored()
-    if all(len(runs) < 2 for _, runs in cells):
-        return
-    summary = score_data(group, cells)[["row", "n", "score", "low", "high", "interval"]]
-    single = frame(
-        {"row": row.label, "seeds": json.dumps(run.seeds, sort_keys=True), "score": 100 * run.score, "runs": run.id}
-        for row, runs in cells
-        for run in runs
-        if run.score is not None
-    )
-    data = single.merge(summary.rename(columns={"score": "mean"}), on="row")
-    styles = group.row_styles(data["row"])
-    width = PAGE if len(cells) > 5 else COLUMN
-    caption = _caption(group, data, f"{group.score_label}, of every run; bar: mean.")
-
-    def draw(canvas: Canvas) -> None:
-        axes = canvas.subplots()
-        for place, (label, own) in enumerate(data.groupby("row", sort=False)):
-            style, first = styles[str(label)], own.iloc[0]
-            offsets = np.linspace(-0.2, 0.2, len(own)) if len(own) > 1 else [0.0]
-            axes.plot(place + np.asarray(offsets), own["score"], **marks(style))
-            axes.hlines(first["mean"], place - 0.32, place + 0.32, color=style.colour, lw=1.6)
-            if pd.notna(first["low"]):
-                axes.vlines(place + 0.4, first["low"], first["high"], color=GREY, lw=0.8)
-        categories(axes, list(dict.fromkeys(data["row"])), width - 0.5)
-        axes.set_ylabel(group.score_label)
-
-    yield group.figure("seeds", "Scores by seed", caption, data, (width, 2.6), draw)

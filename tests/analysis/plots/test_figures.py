@@ -96,6 +96,21 @@ def test_capacity_joins_the_values_of_d_of_one_method(everything: Path) -> None:
     np.testing.assert_array_equal(lines[0].get_ydata(), gpart.sort_values("d")["score"])
 
 
+def test_seeds_shows_every_run_and_the_spread_that_one_seed_brings(runs: Path) -> None:
+    for number, (head, data) in enumerate([(0, 0), (1, 0), (2, 0), (0, 1)]):
+        write(runs, record("lora", score=0.70 + 0.02 * number, seeds__head=head, seeds__data=data))
+    strip, spread = drawn(runs, "seeds")
+    assert sorted(strip.data["score"].round(9)) == [70, 72, 74, 76]
+    assert set(strip.data["mean"].round(9)) == {73}
+    by_source = spread.data.set_index("source")
+    # head: 70, 72, 74; data: 70, 76.
+    np.testing.assert_allclose(by_source.loc[["head", "data"], "std"], [2, 6 / 2**0.5])
+    assert set(by_source.index) == {"head", "data"}
+    (axes,) = spread.canvas().axes
+    points = [y for line in axes.lines for y in line.get_ydata()]
+    np.testing.assert_allclose(sorted(points), sorted(spread.data["std"]))
+
+
 def test_curves_are_mean_and_t_interval_over_seeds(runs: Path) -> None:
     for seed in range(3):
         write(runs, measured("lora", seed))
