@@ -6,11 +6,27 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from analysis import isometry_command, plots_command, table_command
+from analysis import (
+    aggregate_command,
+    isometry_command,
+    plots_command,
+    published_command,
+    table_command,
+    variance_command,
+)
 from analysis.records import InputError
 from analysis.report import all_command, report_command
 
-COMMANDS = (table_command, plots_command, isometry_command, report_command, all_command)
+COMMANDS = (
+    table_command,
+    aggregate_command,
+    variance_command,
+    published_command,
+    plots_command,
+    isometry_command,
+    report_command,
+    all_command,
+)
 """Modules of commands; each registers its parser, with `execute` as what the command does."""
 
 

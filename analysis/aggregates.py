@@ -61,7 +61,7 @@ class Pool:
 
 
 def pools(section: Section) -> list[Pool]:
-    """The section's columns in groups that may be aggregated: two tasks or more, generated ones never with real ones."""
+    """The section's columns in groups that may be aggregated: at least two tasks, generated never with real ones."""
     groups = [
         tuple(column for column in section.columns if (column.source == "embedded") is generated)
         for generated in (False, True)

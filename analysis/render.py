@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.cells import Section
 from analysis.differences import Difference
+from analysis.marks import BEST, SECOND
+from analysis.statistics import bootstrap_interval
 from analysis.tables import Table, summary
 
 _KEY = ("task", "source", "subset", "backbone", "protocol", "track", "metric")
@@ -30,7 +32,13 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
+    "†": r"$^{\dagger}$",
 }
+_LAST_LATIN = "\u024f"
+"""Last character that pdflatex has in its usual fonts; others, which error messages may hold, are named by number."""
+_MARKDOWN_MARKS = {BEST: ("**", "**"), SECOND: ("<u>", "</u>")}
+_LATEX_MARKS = {BEST: (r"\textbf{", "}"), SECOND: (r"\underline{", "}")}
+_NO_WIDER_THAN_THE_LINE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -40,15 +48,28 @@ def markdown(tables: Sequence[Table]) -> str:
 
 def _markdown_table(table: Table) -> str:
     headings = [", ".join(heading.lines) + heading.marks for heading in table.headings]
-    grid = [[cell.replace("|", r"\|") for cell in row] for row in (headings, *table.rows)]
+    rows = [
+        [_marked(cell.replace("|", r"\|"), table.marks.get((r, c)), _MARKDOWN_MARKS) for c, cell in enumerate(row)]
+        for r, row in enumerate(table.rows)
+    ]
+    grid = [[heading.replace("|", r"\|") for heading in headings], *rows]
     widths = [max(len(cell) for cell in column) for column in zip(*grid, strict=True)]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in grid]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join([f"## {table.title}", "", *lines, "", *(f"- {note}" for note in table.notes), ""])
 
 
+def _marked(cell: str, mark: str | None, signs: Mapping[str, tuple[str, str]]) -> str:
+    """A cell whose number, its first word, carries its mark."""
+    if mark is None:
+        return cell
+    number, space, rest = cell.partition(" ")
+    before, after = signs[mark]
+    return f"{before}{number}{after}{space}{rest}"
+
+
 def latex(tables: Sequence[Table]) -> str:
-    r"""LaTeX tables; the document needs \usepackage{booktabs}."""
+    r"""LaTeX tables; the document needs \usepackage{booktabs} and \usepackage{graphicx}."""
     return "\n".join(_latex_table(table) for table in tables)
 
 
@@ -58,18 +79,26 @@ def _latex_table(table: Table) -> str:
         return rf"\shortstack{{{escaped}}}" + escape(marks)
 
     headings = [heading(entry.lines, entry.marks) for entry in table.headings]
+    rows = [
+        [_marked(escape(cell), table.marks.get((r, c)), _LATEX_MARKS) for c, cell in enumerate(row)]
+        for r, row in enumerate(table.rows)
+    ]
     lines = [
-        r"\begin{table}",
+        r"\begin{table}[htbp]",
         r"\centering",
         rf"\caption{{{escape(table.title)}}}",
+        _NO_WIDER_THAN_THE_LINE,
         rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
         r"\toprule",
         " & ".join(headings) + r" \\",
         r"\midrule",
-        *(" & ".join(escape(cell) for cell in row) + r" \\" for row in table.rows),
+        *(" & ".join(row) + r" \\" for row in rows),
         r"\bottomrule",
-        r"\end{tabular}",
-        *(rf"\par{{\footnotesize {escape(note)}}}" for note in table.notes),
+        r"\end{tabular}}",
+        r"\begin{minipage}{\linewidth}",
+        r"\smallskip\footnotesize\raggedright",
+        *(rf"{escape(note)}\par" for note in table.notes),
+        r"\end{minipage}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -77,24 +106,27 @@ def _latex_table(table: Table) -> str:
 
 def escape(text: str) -> str:
     """Text as LaTeX prints it; a minus before a number becomes a mathematical one."""
-    escaped = "".join(_LATEX.get(character, character) for character in text)
+    escaped = "".join(_LATEX.get(c, c if c <= _LAST_LATIN else f"[U+{ord(c):04X}]") for c in text)
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
 
 
 def scores_csv(sections: Iterable[Section]) -> str:
     """One line per cell: the key, the row, its summary x 100 and its runs; an empty field is a missing value."""
     header = [*_KEY, "method", "capacity", "row", "n", "mean", "std", "median", "t_low", "t_high"]
+    header += ["bca_low", "bca_high"]
     lines: list[list[Any]] = [[*header, "method_parameters", "head_parameters", "runs_without_score", "runs"]]
     for section in sections:
         for row, column, runs in section.grid():
             found = summary(runs)
             numbers = [found.mean, found.std, found.median, found.low, found.high] if found else [None] * 5
+            scores = [100 * run.score for run in runs if run.state == "ok" and run.score is not None]
+            numbers += list(bootstrap_interval(scores) or (None, None))
             sizes = [_one(run.theta for run in runs), _one(run.head for run in runs)]
             without = " ".join(f"{run.id}:{run.state}" for run in runs if run.state != "ok")
             capacity = f"{row.capacity[0]}={row.capacity[1]}" if row.capacity else None
             named = [*column, row.method, capacity, row.label, found.n if found else 0]
             lines.append([*named, *map(_number, numbers), *sizes, without, " ".join(run.id for run in runs)])
-    return _csv(lines)
+    return to_csv(lines)
 
 
 def _one(counts: Iterable[int | None]) -> int | None:
@@ -103,14 +135,24 @@ def _one(counts: Iterable[int | None]) -> int | None:
 
 
 def differences_csv(found: Iterable[Difference], baseline: str) -> str:
-    """One line per row and column: the difference x 100, its interval, and the pairs of runs behind it."""
-    lines: list[list[Any]] = [[*_KEY, "row", "baseline", "n", "difference", "low", "high", "reason", "pairs"]]
+    """One line per row and column: the difference x 100, its intervals, the tests, and the pairs of runs behind it.
+
+    `low` and `high` are over test examples. `mcnemar` has for each pair, in order, how many examples only the row's run
+    has right, how many only the baseline's, and the p-value.
+    """
+    header = ["row", "baseline", "n", "difference", "low", "high", "seeds_low", "seeds_high", "both_low", "both_high"]
+    lines: list[list[Any]] = [[*_KEY, *header, "p", "holm_p", "mcnemar", "reason", "pairs"]]
     for entry in found:
-        numbers = [100 * value for value in entry.interval] if entry.interval else [None] * 3
+        numbers = [entry.claim[1].difference if entry.claim else None]
+        for interval in (entry.interval, entry.over_seeds, entry.two_level):
+            numbers += [interval.low, interval.high] if interval else [None, None]
+        tests = " ".join(f"{test.only_ours}:{test.only_theirs}:{test.p:.3g}" for test in entry.tests)
+        p_values = [None if p is None else f"{p:.3g}" for p in (entry.p, entry.holm_p)]
         pairs = " ".join(f"{ours}-{theirs}" for ours, theirs in entry.pairs)
         named = [*entry.column, entry.row.label, baseline, len(entry.pairs)]
-        lines.append([*named, *map(_number, numbers), entry.reason, pairs])
-    return _csv(lines)
+        percent = [None if value is None else 100 * value for value in numbers]
+        lines.append([*named, *map(_number, percent), *p_values, tests, entry.reason, pairs])
+    return to_csv(lines)
 
 
 def cells_json(sections: Iterable[Section], folder: Path) -> str:
@@ -140,7 +182,8 @@ def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.4f}"
 
 
-def _csv(lines: Iterable[Iterable[Any]]) -> str:
+def to_csv(lines: Iterable[Iterable[Any]]) -> str:
+    """Lines of fields as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

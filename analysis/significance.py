@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
 
 CLASSES = frozenset({"accuracy", "strict", "lenient", "f1", "matthews_correlation"})
 """Metrics of right and wrong predictions, to which McNemar's test applies."""
@@ -61,7 +62,4 @@ def majority_p(p_values: Sequence[float]) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected for being one family (Holm 1979), in the order given."""
-    # Imported here: it brings pandas, which nothing else needs.
-    from statsmodels.stats.multitest import multipletests
-
     return [float(value) for value in multipletests(np.asarray(p_values), method="holm")[1]] if len(p_values) else []

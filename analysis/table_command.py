@@ -9,8 +9,9 @@ from pathlib import Path
 from analysis import render
 from analysis.cells import Section, sections
 from analysis.differences import Difference, baseline_row, differences
+from analysis.publication import publication_table
 from analysis.records import read_runs
-from analysis.tables import Table, difference_table, score_table, trials_note
+from analysis.tables import STATISTICS, Table, difference_table, significance_table, trials_note
 
 FORMATS = ("markdown", "csv", "latex")
 
@@ -24,7 +25,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     tables.add_argument(
         "--format", type=_formats, default=FORMATS, metavar="NAMES", help=f"of {','.join(FORMATS)} (default: all)"
     )
-    tables.set_defaults(execute=lambda o: write_tables(o.folder, o.out or o.folder / "tables", o.baseline, o.format))
+    tables.add_argument("--statistic", choices=STATISTICS, default="mean", help="over seeds (default: mean)")
+    tables.set_defaults(
+        execute=lambda o: write_tables(o.folder, o.out or o.folder / "tables", o.baseline, o.format, o.statistic)
+    )
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -35,7 +39,9 @@ def _formats(text: str) -> tuple[str, ...]:
     return names
 
 
-def write_tables(folder: Path, out: Path, baseline: str | None, formats: Sequence[str] = FORMATS) -> None:
+def write_tables(
+    folder: Path, out: Path, baseline: str | None, formats: Sequence[str] = FORMATS, statistic: str = "mean"
+) -> None:
     """Print the tables of the records below a folder, and write them as files.
 
     Raises:
@@ -44,7 +50,7 @@ def write_tables(folder: Path, out: Path, baseline: str | None, formats: Sequenc
     """
     runs = read_runs(folder)
     found = sections(runs)
-    tables = [score_table(section) for section in found]
+    tables = [publication_table(section, statistic) for section in found]
     files = [("csv", "tables.csv", render.scores_csv(found))]
     if baseline is not None:
         compared, entries = _compared(found, baseline)
@@ -62,10 +68,11 @@ def write_tables(folder: Path, out: Path, baseline: str | None, formats: Sequenc
 
 
 def _compared(found: Sequence[Section], baseline: str) -> tuple[list[Table], list[Difference]]:
-    tables, entries = [], []
+    tables: list[Table] = []
+    entries: list[Difference] = []
     for section, row in zip(found, baseline_row(found, baseline), strict=True):
         if row is not None:
             own = differences(section, row)
-            tables.append(difference_table(section, row, own))
+            tables += filter(None, [difference_table(section, row, own), significance_table(section, row, own)])
             entries += own
     return tables, entries

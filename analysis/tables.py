@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from analysis.cells import Row, Section
 from analysis.differences import Difference
-from analysis.records import Column, Run
-from analysis.statistics import DRAWS, Summary, summarize
+from analysis.records import Column, Run, Value
+from analysis.statistics import DRAWS, Interval, Summary, summarize
 
 MISSING = "missing"
+_DIGEST = 12
+"""Characters of a digest (a commit, rows) that a footnote shows."""
 _SCORES_NOTE = (
-    "Cells: primary metric x 100 on {split}, mean ± sample standard deviation over seeds (n = runs). Means are over "
+    "Cells: primary metric x 100 on {split}, {statistic} ± sample standard deviation over seeds (n = runs), both of "
     'runs that ended ok; other runs have no score and are counted in their cell and listed below. "missing": no run. '
     "Parameters: trained values of the method, and of the task head that every method trains."
 )
@@ -22,10 +25,25 @@ _SPLITS = {
     "selection": "the official validation split, at the epoch that is best on it (there is no test score)",
     "test": "the test split (GLUE: official validation), which selected nothing",
 }
+STATISTICS = ("mean", "median")
 _DIFFERENCES_NOTE = (
-    "Cells: score minus that of {baseline}, x 100, mean over the seeds that both have (n), and its 95 % percentile "
-    "interval of the paired bootstrap over test examples ({draws:,} draws, each scored for all seeds). The interval "
-    "holds what the choice of examples does, not what further seeds would."
+    "Cells: score minus that of {baseline}, x 100, mean over the seeds that both have (n), and its 95 % interval."
+)
+_BASES = {
+    "examples": (
+        "With n=1: percentile interval of the paired bootstrap over test examples ({draws:,} draws). It holds what the "
+        "choice of examples does, not what further seeds would."
+    ),
+    "seeds and examples": (
+        "With n of 2 or more: over seeds and test examples together, the half-widths of the t interval over seeds and "
+        "of the paired bootstrap over examples added in squares; each alone is in differences.csv."
+    ),
+    "seeds": '"seeds": t interval over seeds alone, since there are no predictions to compare.',
+}
+_TESTS_NOTE = (
+    "Cells: p-value of the exact two-sided McNemar test that a method and {baseline} are right on equally many test "
+    "examples, whatever the column's metric; over n seeds n/k times the k-th smallest p-value, k a majority. "
+    "Holm: corrected over the rows of the column. Counts per seed are in differences.csv."
 )
 
 
@@ -43,12 +61,13 @@ class Heading(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text, ready for any format."""
+    """A table of text, ready for any format; `marks` names the marked cells by number of row and cell."""
 
     title: str
     headings: tuple[Heading, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    marks: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
 def summary(runs: Sequence[Run]) -> Summary | None:
@@ -57,14 +76,22 @@ def summary(runs: Sequence[Run]) -> Summary | None:
     return summarize(scores) if scores else None
 
 
-def score_table(section: Section) -> Table:
-    """Scores of one section: a row per method and settings, a column per key."""
+def score_table(section: Section, statistic: str = "mean") -> Table:
+    """Scores of one section: a row per method and settings, a column per key; `statistic` is one of `STATISTICS`."""
     headings, footnotes = _headings(section)
     rows = [
-        (row.label, *_sizes(section, row), *(_cell(section.cells.get((row, column), ())) for column in section.columns))
+        (
+            row.label,
+            *_sizes(section, row),
+            *(_cell(section.cells.get((row, column), ()), statistic) for column in section.columns),
+        )
         for row in section.rows
     ]
-    notes = [_SCORES_NOTE.format(split=_SPLITS[section.columns[0].split]), *footnotes, *_without_score(section)]
+    notes = [
+        _SCORES_NOTE.format(split=_SPLITS[section.columns[0].split], statistic=statistic),
+        *footnotes,
+        *_without_score(section),
+    ]
     fixed = [Heading(("method",)), Heading(("method parameters",)), Heading(("head parameters",))]
     return Table(_title(section), (*fixed, *headings), tuple(rows), tuple(notes))
 
@@ -74,7 +101,9 @@ def difference_table(section: Section, baseline: Row, found: Sequence[Difference
     headings, footnotes = _headings(section)
     cells = {(entry.row, entry.column): _difference_cell(entry) for entry in found}
     rows = [(row.label, *(cells[row, column] for column in section.columns)) for row in section.rows if row != baseline]
-    note = _DIFFERENCES_NOTE.format(baseline=baseline.label, draws=DRAWS)
+    bases = {entry.claim[0] for entry in found if entry.claim}
+    texts = [text.format(draws=DRAWS) for basis, text in _BASES.items() if basis in bases]
+    note = " ".join([_DIFFERENCES_NOTE.format(baseline=baseline.label), *texts])
     reasons = [
         f"{entry.row.label}, {_name(entry.column)}: {entry.reason}."
         for entry in found
@@ -82,6 +111,18 @@ def difference_table(section: Section, baseline: Row, found: Sequence[Difference
     ]
     title = f"{_title(section)}: difference to {baseline.label}"
     return Table(title, (Heading(("method",)), *headings), tuple(rows), (note, *footnotes, *reasons))
+
+
+def significance_table(section: Section, baseline: Row, found: Sequence[Difference]) -> Table | None:
+    """McNemar's tests of one section against the baseline; None where no cell has one."""
+    cells = {(entry.row, entry.column): _test_cell(entry) for entry in found}
+    if not any(entry.tests for entry in found):
+        return None
+    headings, _ = _headings(section)
+    rows = [(row.label, *(cells[row, column] for column in section.columns)) for row in section.rows if row != baseline]
+    title = f"{_title(section)}: McNemar's test against {baseline.label}"
+    plain = [heading._replace(footnotes=()) for heading in headings]
+    return Table(title, (Heading(("method",)), *plain), tuple(rows), (_TESTS_NOTE.format(baseline=baseline.label),))
 
 
 def trials_note(runs: Iterable[Run]) -> str | None:
@@ -98,21 +139,37 @@ def _name(column: Column) -> str:
     return f"{column.task} ({column.source}, {column.subset})"
 
 
-def _cell(runs: Sequence[Run]) -> str:
+def _cell(runs: Sequence[Run], statistic: str) -> str:
     states = Counter(run.state for run in runs)
     others = [f"{states[state]} {state}" for state in sorted(states) if state != "ok"]
     scores = summary(runs)
     if scores is None:
         return ", ".join(others) or MISSING
     spread = f" ± {scores.std:.2f}" if scores.std is not None else ""
-    return f"{scores.mean:.2f}{spread} ({'; '.join([f'n={scores.n}', *others])})"
+    return f"{getattr(scores, statistic):.2f}{spread} ({'; '.join([f'n={scores.n}', *others])})"
 
 
 def _difference_cell(entry: Difference) -> str:
-    if entry.interval is None:
+    if entry.claim is None:
         return (entry.reason or MISSING).split(":")[0]
-    difference, low, high = (100 * value for value in entry.interval)
-    return f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] (n={len(entry.pairs)})"
+    basis, interval = entry.claim
+    alone = ", seeds" if basis == "seeds" else ""
+    return f"{_signed(interval)} (n={len(entry.pairs)}{alone})"
+
+
+def _signed(interval: Interval) -> str:
+    difference, low, high = (100 * value for value in interval)
+    return f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def _test_cell(entry: Difference) -> str:
+    if entry.p is None or entry.holm_p is None:
+        return (entry.reason or "not applicable").split(":")[0]
+    return f"p {_p(entry.p)}, Holm {_p(entry.holm_p)} (n={len(entry.tests)})"
+
+
+def _p(value: float) -> str:
+    return f"= {value:.4f}" if value >= 1e-4 else "< 0.0001"
 
 
 def _sizes(section: Section, row: Row) -> tuple[str, str]:
@@ -148,10 +205,16 @@ def _mixed(runs: Sequence[Run]) -> list[str]:
     dirty = sum(run.circumstances["git_dirty"] is True for run in scored)
     texts = [f"{dirty} of {len(scored)} runs from a checkout with uncommitted changes"] if dirty else []
     for name in sorted({name for run in scored for name in run.circumstances} - {"git_dirty"}):
-        counts = Counter(str(run.circumstances.get(name)) for run in scored)
+        counts = Counter(_shown(run.circumstances.get(name)) for run in scored)
         if len(counts) > 1:
             texts.append(f"{name} differs: " + ", ".join(f"{value} (n={counts[value]})" for value in sorted(counts)))
     return texts
+
+
+def _shown(value: Value) -> str:
+    """A circumstance as text; of a digest its beginning, which tells it from others."""
+    text = str(value)
+    return text[:_DIGEST] if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", text) else text
 
 
 def _without_score(section: Section) -> list[str]:

@@ -153,5 +153,5 @@ def test_flatten() -> None:
 def test_analysis_imports_no_model_library() -> None:
     code = "import sys, analysis.__main__; print(*{name.split('.')[0] for name in sys.modules})"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    heavy = {"torch", "transformers", "peft", "datasets", "pandas", "experiments", "baselines", "gpart"}
+    heavy = {"torch", "transformers", "peft", "datasets", "experiments", "baselines", "gpart"}
     assert heavy.isdisjoint(output.split())
