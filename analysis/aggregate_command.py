@@ -27,10 +27,10 @@ from analysis.statistics import DRAWS
 from analysis.tables import Heading, Table
 
 _NOTE = (
-    "Over the tasks {tasks}, whose primary metrics are taken as they are, x 100. Interquartile mean: mean of the middle half "
-    "of the runs of all tasks. Probability of improvement: that a run is better than one of {baseline} on a task drawn "
-    "at random. Intervals: 95 %, {draws:,} draws of the bootstrap of seeds within each task; with 3 seeds they hold about "
-    "86 %, with 5 about 89 %. Rows with missing cells have no aggregate."
+    "Over the tasks {tasks}, whose primary metrics are taken as they are, x 100. Interquartile mean: mean of the middle "
+    "half of the runs of all tasks. Probability of improvement: that a run is better than one of {baseline} on a task "
+    "drawn at random. Intervals: 95 %, {draws:,} draws of the bootstrap of seeds within each task; with 3 seeds they "
+    "hold about 86 %, with 5 about 89 %. Rows with missing cells have no aggregate."
 )
 
 
@@ -66,12 +66,14 @@ def write_aggregates(folder: Path, out: Path, baseline: str | None) -> None:
 
 
 def _estimates(pool: Pool, row: Row, base: Row | None) -> dict[str, Estimate | None]:
-    scores = pool.scores(row)
+    scores = 100 * pool.scores(row)
     compared = base is not None and base in pool.runs and row != base
     return {
         "iqm": aggregate(interquartile_mean, scores),
         "mean": aggregate(mean, scores),
-        "improvement": aggregate(improvement, scores, pool.scores(base)) if compared and base is not None else None,
+        "improvement": aggregate(improvement, scores, 100 * pool.scores(base))
+        if compared and base is not None
+        else None,
     }
 
 
@@ -80,8 +82,8 @@ def _table(section: Section, base: Row | None, pool: Pool) -> Table:
     tasks = ", ".join(column.task for column in pool.columns)
     if pool.reason is not None:
         return Table(title, (Heading(("method",)),), (), (f"Not aggregated: {pool.reason}.",))
-    names = ("method", "runs", "interquartile mean", "mean")
-    names += (f"probability of improvement over {base.label}",) if base is not None else ()
+    names = ["method", "runs", "interquartile mean", "mean"]
+    names += [f"probability of improvement over {base.label}"] if base is not None else []
     note = _NOTE.format(tasks=tasks, draws=DRAWS, baseline=base.label if base is not None else "a baseline")
     reasons = [f"{row.label}: {reason}." for row, reason in pool.reasons.items()]
     rows = [_row(pool, row, base) for row in pool.runs]
@@ -91,18 +93,16 @@ def _table(section: Section, base: Row | None, pool: Pool) -> Table:
 def _row(pool: Pool, row: Row, base: Row | None) -> tuple[str, ...]:
     found = _estimates(pool, row, base)
     cells = pool.runs[row]
-    texts = [_text(found["iqm"], 100), _text(found["mean"], 100)]
-    texts += [_text(found["improvement"], 1)] if base is not None else []
+    texts = [_text(found["iqm"]), _text(found["mean"])]
+    texts += [_text(found["improvement"])] if base is not None else []
     return (row.label, f"{len(cells)} tasks, {len(cells[0])} each", *texts)
 
 
-def _text(found: Estimate | None, scale: float) -> str:
+def _text(found: Estimate | None) -> str:
     if found is None:
         return ""
-    interval = (
-        "" if found.low is None or found.high is None else f" [{scale * found.low:.2f}, {scale * found.high:.2f}]"
-    )
-    return f"{scale * found.value:.2f}{interval}"
+    interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
+    return f"{found.value:.2f}{interval}"
 
 
 def _lines(section: Section, base: Row | None, pool: Pool) -> list[dict[str, Any]]:
@@ -112,10 +112,10 @@ def _lines(section: Section, base: Row | None, pool: Pool) -> list[dict[str, Any
         line: dict[str, Any] = {"backbone": section.backbone, "protocol": section.protocol, "track": section.track}
         line |= {"tasks": " ".join(column.task for column in pool.columns), "row": row.label}
         found = _estimates(pool, row, base) if row in pool.runs else {}
-        for name, scale in (("iqm", 100), ("mean", 100), ("improvement", 1)):
+        for name in ("iqm", "mean", "improvement"):
             values = found.get(name) or (None, None, None)
             ends = zip((name, f"{name}_low", f"{name}_high"), values, strict=True)
-            line |= {key: None if value is None else f"{scale * value:.4f}" for key, value in ends}
+            line |= {key: None if value is None else f"{value:.4f}" for key, value in ends}
         line["reason"] = pool.reasons.get(row)
         line["runs"] = " ".join(run.id for cell in pool.runs.get(row, ()) for run in cell)
         lines.append(line)
