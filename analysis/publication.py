@@ -19,6 +19,9 @@ _MARKS_NOTE = (
     "Bold: best of the column; underlined: second. Only where the 95 % interval of the paired difference to the next "
     "row is above 0, over {grounds}; a column without a mark has no best row that the runs tell from the next."
 )
+_NO_MARKS_NOTE = (
+    "No cell is marked as best: in no column is the interval of the paired difference to the second row above 0."
+)
 _AVERAGE_NOTE = "Average: mean over the tasks of their {statistic}s, where no cell is missing."
 _PUBLISHED_NOTE = (
     f"{DAGGER}: published, not run here; ± as the source has it. {{rows}} Certainty: V seen verbatim, 2 second-hand, "
@@ -60,7 +63,7 @@ def _average(section: Section, row: Row, statistic: str) -> str:
 def _marked(table: Table, section: Section) -> Table:
     found, grounds = marks(section)
     if not found:
-        return table
+        return replace(table, notes=(*table.notes, _NO_MARKS_NOTE)) if len(section.rows) > 1 else table
     rows, columns = list(section.rows), list(section.columns)
     places = {(rows.index(row), _FIXED + columns.index(column)): mark for (row, column), mark in found.items()}
     note = _MARKS_NOTE.format(grounds=" or ".join(sorted(grounds)))
@@ -72,7 +75,10 @@ def _with_published(table: Table, section: Section, has_average: bool) -> Table:
     if not found:
         return table
     rows = [_published_row(numbers, section.columns, has_average) for numbers in found]
-    note = _PUBLISHED_NOTE.format(rows=" ".join(map(_origin, found)))
+    origins: dict[str, list[str]] = {}
+    for numbers in found:
+        origins.setdefault(_origin(numbers[0]), []).append(_named(numbers[0]))
+    note = _PUBLISHED_NOTE.format(rows=" ".join(f"{', '.join(names)}: {text}" for text, names in origins.items()))
     return replace(table, rows=(*table.rows, *rows), notes=(*table.notes, note))
 
 
@@ -95,8 +101,10 @@ def _published_cell(numbers: Sequence[Published]) -> str:
     return f"{entry.text} ({known})"
 
 
-def _origin(numbers: Sequence[Published]) -> str:
-    first = numbers[0]
-    size = "" if first.parameters is None else f" ({first.parameters:,})"
-    note = f"; {first.note}" if first.note else ""
-    return f"{first.label}{size}: {', '.join(first.source)} [{first.certainty}]{note}."
+def _named(entry: Published) -> str:
+    return entry.label if entry.parameters is None else f"{entry.label} ({entry.parameters:,})"
+
+
+def _origin(entry: Published) -> str:
+    note = f"; {entry.note}" if entry.note else ""
+    return f"{', '.join(entry.source)} [{entry.certainty}]{note}."

@@ -72,11 +72,12 @@ class Published:
 
     @property
     def text(self) -> str | None:
-        """Value and spread, the value with one or two decimals; None for a gap."""
+        """Value and spread with one or two decimals; None for a gap."""
         if self.value is None:
             return None
-        shown = f"{self.value:.1f}" if round(self.value, 1) == self.value else f"{self.value:.2f}"
-        return shown if self.spread is None else f"{shown} ± {self.spread:g}"
+        known = [self.value, self.spread] if self.spread is not None else [self.value]
+        digits = 1 if all(round(number, 1) == number for number in known) else 2
+        return " ± ".join(f"{number:.{digits}f}" for number in known)
 
     @property
     def label(self) -> str:

@@ -95,10 +95,8 @@ def _table(cell: Cell) -> Table:
 
 
 def _texts(component: Component) -> tuple[str, str, str]:
-    ends = [
-        None if value is None else 100 * value**0.5 for value in (component.variance, component.low, component.high)
-    ]
-    spread = "{:.2f} [{:.2f}, {:.2f}]".format(*ends)
+    value, low, high = (100 * (part or 0.0) ** 0.5 for part in (component.variance, component.low, component.high))
+    spread = f"{value:.2f} [{low:.2f}, {high:.2f}]"
     share = "undefined" if component.share is None else f"{100 * component.share:.0f} %"
     return spread, share, f"{component.levels}"
 
