@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gpart  # noqa: F401  repairs torchvision before transformers is imported
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -77,7 +78,7 @@ def positions(grid: int, extent: float) -> list[float]:
 
 def path_positions(grid: int) -> list[float]:
     """About `grid` evenly spaced numbers from -0.5 to 1.5, among them exactly 0 and 1."""
-    quarter = max(1, grid // 4)
+    quarter = math.ceil(grid / 4)
     return [step / (2 * quarter) for step in range(-quarter, 3 * quarter + 1)]
 
 

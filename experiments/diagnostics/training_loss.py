@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from transformers.trainer_pt_utils import LabelSmoother
@@ -63,15 +64,17 @@ class TrainingLoss:
 
     def term(self, batch: Mapping[str, Any], weight: float) -> Tensor:
         """What one batch adds to the loss, a scalar: as `Trainer.compute_loss`, times the batch's share."""
-        inputs, own = dict(batch), self._function is None and self._smoother is None
-        if own:
-            return weight * self._model(**inputs).loss
-        labels = inputs.pop("labels")
-        outputs = self._model(**inputs)
-        if self._smoother is None:
-            return weight * self._function(outputs, labels)
-        # Labels of a sequence are those of a causal language model, which the token before predicts.
-        return weight * self._smoother(outputs, labels, shift_labels=labels.ndim > 1)
+        inputs = dict(batch)
+        if self._function is not None:
+            labels = inputs.pop("labels")
+            loss = self._function(self._model(**inputs), labels)
+        elif self._smoother is not None:
+            labels = inputs.pop("labels")
+            # Labels of a sequence are those of a causal language model, which the token before predicts.
+            loss = self._smoother(self._model(**inputs), labels, shift_labels=labels.ndim > 1)
+        else:
+            loss = self._model(**inputs).loss
+        return weight * loss
 
 
 @contextmanager
@@ -99,7 +102,7 @@ def at_rest(adapted: Adapted) -> Iterator[None]:
 def _batches(model: nn.Module, family: Family, examples: Examples, rows: int, seed: int) -> list[dict[str, Any]]:
     """The chosen examples as `Trainer` would feed them, on the model's device."""
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(examples), generator=generator)[:rows].tolist()  # type: ignore[arg-type]
+    chosen = _by_length(examples, torch.randperm(len(examples), generator=generator)[:rows].tolist())  # type: ignore[arg-type]
     options, device = family.trainer_options(), next(model.parameters()).device
     loader: DataLoader[Any] = DataLoader(
         Subset(examples, chosen),
@@ -115,7 +118,14 @@ def _batches(model: nn.Module, family: Family, examples: Examples, rows: int, se
     return batches
 
 
+def _by_length(examples: Examples, chosen: list[int]) -> list[int]:
+    """Sequences from short to long: padding, which changes no loss, is most of the time where lengths are mixed."""
+    if "input_ids" not in examples[chosen[0]]:
+        return chosen
+    return sorted(chosen, key=lambda index: len(examples[index]["input_ids"]))
+
+
 def _accepted(model: nn.Module) -> set[str]:
     """Names of the inputs that `Trainer` hands to the model: those that the backbone's forward names."""
-    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    bare = model.get_base_model() if isinstance(model, PeftModel) else model
     return set(inspect.signature(bare.forward).parameters)
