@@ -131,14 +131,19 @@ def _size(section: Section, row: Row, name: str) -> tuple[str, int | None]:
     return " to ".join(f"{count:,}" for count in dict.fromkeys((known[0], known[-1]))), known[-1]
 
 
+def _ids(runs: Sequence[Run]) -> tuple[str, ...]:
+    return tuple(run.id for run in sorted(runs, key=lambda run: (sorted(run.seeds.items()), run.id)))
+
+
 def _score_cell(runs: Sequence[Run], column: Column) -> Cell:
     states = Counter(run.state for run in runs)
     others = tuple(f"{states[state]} {state}" for state in sorted(states) if state != "ok")
-    ids = tuple(run.id for run in runs)
+    ids = _ids(runs)
     scored = [run for run in runs if run.state == "ok"]
     found = summary(scored)
     if found is None:
-        return Cell(", ".join(others) or MISSING, (), None, (), ids, column.task, ())
+        text = ", ".join(others) or MISSING
+        return Cell(text, (), None, (), ids, column.task, (("Score", text),))
     text = f"{found.mean:.2f}" + (f" ± {found.std:.2f}" if found.std is not None else "")
     n, mean, low, high, basis = estimate(scored)
     details: tuple[str, ...] = ("; ".join((f"n={n}", *others)),)
@@ -150,8 +155,20 @@ def _score_cell(runs: Sequence[Run], column: Column) -> Cell:
 
 
 def _difference_cell(entry: Difference, section: Section) -> Cell:
-    ids = tuple(run.id for run in section.cells.get((entry.row, entry.column), ()))
-    task, n = entry.column.task, len(entry.pairs)
+    ids, task = _ids(section.cells.get((entry.row, entry.column), ())), entry.column.task
+    numbers = _difference_numbers(entry)
+    if entry.claim is None or not _is_finite(entry.claim[1]):
+        why = "no score" if ids and entry.reason == MISSING else entry.reason or "undefined"
+        return Cell(why.split(":")[0], (), None, (), ids, task, (*numbers, ("Difference", why)))
+    basis, interval = entry.claim
+    text, brackets = _difference_texts(interval)
+    ends = tuple(100 * value for value in interval)
+    clear = interval.low > 0 or interval.high < 0
+    return Cell(text, (brackets, f"n={len(entry.pairs)}, over {basis}"), ends[0], ends, ids, task, numbers, clear)
+
+
+def _difference_numbers(entry: Difference) -> tuple[tuple[str, str], ...]:
+    """All intervals of a difference, and its test."""
     intervals = {"seeds and examples": entry.two_level, "examples": entry.interval, "seeds": entry.over_seeds}
     numbers = [
         (f"Difference, interval over {name}", " ".join(_difference_texts(interval)))
@@ -161,14 +178,7 @@ def _difference_cell(entry: Difference, section: Section) -> Cell:
     if entry.p is not None and entry.holm_p is not None:
         numbers.append(("p, McNemar", f"{entry.p:.2g}"))
         numbers.append(("p, corrected over the column's rows (Holm)", f"{entry.holm_p:.2g}"))
-    if entry.claim is None or not _is_finite(entry.claim[1]):
-        reason = (entry.reason or "undefined").split(":")[0]
-        return Cell(reason, (), None, (), ids, task, (*numbers, ("Difference", entry.reason or reason)))
-    basis, interval = entry.claim
-    text, brackets = _difference_texts(interval)
-    ends = tuple(100 * value for value in interval)
-    clear = interval.low > 0 or interval.high < 0
-    return Cell(text, (brackets, f"n={n}, over {basis}"), ends[0], ends, ids, task, tuple(numbers), clear)
+    return tuple(numbers)
 
 
 def _difference_texts(interval: Interval) -> tuple[str, str]:

@@ -14,10 +14,12 @@ from markupsafe import Markup
 
 from analysis.cells import Row, Section
 from analysis.differences import differences
+from analysis.publication import publication_table
 from analysis.records import Column, Run
 from analysis.report.drilldown import Pool, drilldown
 from analysis.report.grids import Cell, Grid, difference_grid, score_grid
 from analysis.report.overview import Overview, overview
+from analysis.tables import Table, score_table
 
 _FILES = Path(__file__).parent
 
@@ -56,11 +58,19 @@ class Plot(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """The tables of one section and the anchor that leads to them."""
+    """The tables of one section and the anchor that leads to them.
+
+    Attributes:
+        anchor: the end of a link.
+        section: the section.
+        grids: its scores, and with a baseline the differences.
+        printed: its scores as a paper prints them, where that shows more.
+    """
 
     anchor: str
     section: Section
     grids: tuple[Grid, ...]
+    printed: Table | None
 
 
 def page(
@@ -90,12 +100,24 @@ def page(
 
 
 def _part(number: int, section: Section, baseline: Row | None) -> Part:
-    scores = score_grid(section)
-    if baseline is None:
-        return Part(f"table-{number}", section, (scores,))
-    compared = difference_grid(section, baseline, differences(section, baseline))
-    own = tuple(note for note in compared.notes if note not in scores.notes)
-    return Part(f"table-{number}", section, (scores, replace(compared, notes=own)))
+    grids, printed = [score_grid(section)], _printed(section)
+    if baseline is not None:
+        grids.append(difference_grid(section, baseline, differences(section, baseline)))
+    above = grids[0].notes
+    grids[1:] = [replace(grid, notes=_further(grid.notes, above)) for grid in grids[1:]]
+    if printed is not None:
+        printed = replace(printed, notes=_further(printed.notes, above))
+    return Part(f"table-{number}", section, tuple(grids), printed)
+
+
+def _printed(section: Section) -> Table | None:
+    table, plain = publication_table(section), score_table(section)
+    return None if (table.headings, table.rows, table.marks) == (plain.headings, plain.rows, plain.marks) else table
+
+
+def _further(notes: Sequence[str], above: Sequence[str]) -> tuple[str, ...]:
+    """Notes that do not stand above already."""
+    return tuple(note for note in notes if note not in above)
 
 
 def _data(parts: Sequence[Part], folder: Path) -> dict[str, Any]:

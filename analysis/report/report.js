@@ -107,14 +107,19 @@ function pairs(title, value) {
   return html("div", {}, html("h4", {}, title), html("dl", { class: "pairs" }, rows.map(shown)));
 }
 
-function folded(title, numbers) {
-  const entries = Object.entries(numbers).map(([key, number]) => [key, data.pool[number]]);
-  const nested = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+function folded(title, content, open = false) {
+  const entries = Object.entries(content);
+  const nested = (value) => value !== null && typeof value === "object" && (!Array.isArray(value) || typeof value[0] === "object");
   const general = Object.fromEntries(entries.filter(([, value]) => !nested(value)));
-  const groups = entries.filter(([, value]) => nested(value)).map(([key, value]) => pairs(key, value));
+  const groups = entries.filter(([, value]) => nested(value)).flatMap(([key, value]) =>
+    Array.isArray(value) ? value.map((item, i) => pairs(`${key}: ${item.point ?? i + 1}`, item)) : pairs(key, value));
   const shown = [pairs("general", general), ...groups].filter((group) => group !== null);
-  return html("details", { class: "more" }, html("summary", {}, title), html("div", { class: "columns" }, shown));
+  const view = html("details", { class: "more" }, html("summary", {}, title), html("div", { class: "columns" }, shown));
+  view.open = open;
+  return view;
 }
+
+const unpooled = (numbers) => Object.fromEntries(Object.entries(numbers).map(([key, number]) => [key, data.pool[number]]));
 
 function chart(title, curve, best) {
   const drawn = curve.points.filter(([, y]) => y !== null);
@@ -167,10 +172,10 @@ function runView(run, open) {
       pairs("Seeds", run.seeds),
       pairs("Sizes", run.sizes),
       pairs("Cost", run.cost),
-      pairs("Round trip", run.round_trip),
-      Object.entries(run.diagnostics).map(([name, value]) => pairs(`Diagnostics: ${name}`, value))),
-    folded("Full configuration", run.config),
-    folded("Provenance", run.provenance));
+      pairs("Round trip", run.round_trip)),
+    Object.entries(run.diagnostics).map(([name, value]) => folded(`Diagnostics: ${name}`, value, name === "isometry")),
+    folded("Full configuration", unpooled(run.config)),
+    folded("Provenance", unpooled(run.provenance)));
   view.open = open;
   return view;
 }

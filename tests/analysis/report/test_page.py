@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analysis.__main__ import main
@@ -15,7 +16,7 @@ from analysis.differences import baseline_row
 from analysis.records import read_runs
 from analysis.report.drilldown import MOST_POINTS, Pool, curves, drilldown, portable
 from analysis.report.page import Plot, page
-from tests.analysis.conftest import record, write
+from tests.analysis.conftest import record, write, write_predictions
 from tests.analysis.plots.conftest import isometry
 from tests.analysis.report.conftest import EVIL, HISTORY, fill
 
@@ -115,6 +116,18 @@ def test_different_circumstances_within_a_column_are_warned_of(runs: Path) -> No
 def test_no_baseline_no_differences(filled: Path, text: str) -> None:
     assert "Differences to" not in drawn(filled)
     assert "Differences to head" in text
+
+
+def test_the_table_as_a_paper_prints_it_has_averages_and_marks(runs: Path) -> None:
+    for task, right in (("glue/sst2", 180), ("glue/rte", 170)):
+        for method, score in (("lora", right), ("head", 100)):
+            label = np.arange(200) % 2
+            prediction = np.where(np.arange(200) < score, label, 1 - label)
+            path = write(runs, record(method, task=task, score=score / 200))
+            write_predictions(path, prediction, label, np.arange(200))
+    text = drawn(runs)
+    assert ">87.50 (2 tasks)<" in text
+    assert len(re.findall(r'class="number best">(90|85)\.00', text)) == 2
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
