@@ -35,8 +35,8 @@ def write_isometry(folder: Path, out: Path, formats: Sequence[str] = FORMATS) ->
     if data.empty:
         raise InputError([f"{folder}: no run has diagnostics.isometry; accepted: runs made with diagnostics=isometry"])
     text = isometry_markdown(data)
-    print(text)
     out.mkdir(parents=True, exist_ok=True)
     (out / "isometry.md").write_text(text, encoding="utf-8")
     (out / "isometry.csv").write_text(data.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
+    print(text)
     write_figures(figures(runs, FIGURES), out, formats)

@@ -80,7 +80,7 @@ def _violin(axes: Axes, place: int, values: np.ndarray, style: Style) -> None:
         return
     log = axes.get_yscale() == "log"
     shown = np.log10(values) if log else values
-    if np.ptp(np.log10(values[values > 0])) < _FLAT or len(values) < 3:
+    if values.max() <= values.min() * 10**_FLAT or len(values) < 3:
         axes.hlines(np.median(values), place - 0.38, place + 0.38, color=style.colour, lw=2.2)
     else:
         grid = np.linspace(shown.min(), shown.max(), 200)
@@ -254,7 +254,9 @@ def occupancy(group: Group) -> Iterator[Figure]:
     def one(axes: Axes, own: pd.DataFrame, style: Style) -> None:
         _stairs(axes, own, own["count"], style)
         axes.axvline(own["mean"].iloc[0], color="black", ls=(0, (3, 2)), lw=0.7)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        if len(own) == 1:  # all groups of one size: a bar, not a wall
+            axes.set_xlim(own["left"].iloc[0] - 3, own["right"].iloc[0] + 3)
 
     labels = ("weights in a group", "groups")
     yield _histogram_figure(group, "occupancy", "Group sizes", caption, data, styles, one, labels)

@@ -194,6 +194,19 @@ def test_ratios_within_a_decade_stay_linear(runs: Path) -> None:
     assert one(runs, "ratios").canvas().axes[0].get_yscale() == "linear"
 
 
+def test_ratios_of_zero_and_pairs_that_are_not_there_are_drawn_as_such(runs: Path) -> None:
+    found = isometry("lora")
+    found["ratios"]["random"]["values"] = [0.0] * 5
+    found["ratios"]["trained"]["values"] = []
+    write(runs, measured("lora", diagnostics={"isometry": found}))
+    write(runs, measured("unilora"))
+    figure = one(runs, "ratios")
+    random, trained = figure.canvas().axes
+    assert random.get_yscale() == "linear"
+    assert figure.data[figure.data["row"] == "lora, r=8"]["ratio"].tolist() == [0.0] * 5
+    assert len(trained.lines) == 2  # the median of the other method, and 1
+
+
 def test_jacobian_spectra_and_histograms_hold_the_records_numbers(everything: Path) -> None:
     found = isometry("lora", 1)
     identity = next(
