@@ -28,9 +28,9 @@ from analysis.tables import Heading, Table
 
 _NOTE = (
     "Over the tasks {tasks}, whose primary metrics are taken as they are, x 100. Interquartile mean: mean of the "
-    "middle half of the runs of all tasks. Probability of improvement: that a run is better than one of {baseline} on a task "
-    "drawn at random. Intervals: 95 %, {draws:,} draws of the bootstrap of seeds within each task; with 3 seeds they "
-    "hold about 86 %, with 5 about 89 %. Rows with missing cells have no aggregate."
+    "middle half of the runs of all tasks. Probability of improvement: that a run is better than one of {baseline} on "
+    "a task drawn at random. Intervals: 95 %, {draws:,} draws of the bootstrap of seeds within each task; with 3 seeds "
+    "they hold about 86 %, with 5 about 89 %. Rows with missing cells have no aggregate."
 )
 
 

@@ -1,11 +1,10 @@
-"""Tables to Markdown, CSV, LaTeX (booktabs) and JSON; the same tables always give the same bytes."""
+"""Tables to Markdown, CSV and JSON; the same tables always give the same bytes."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,28 +16,7 @@ from analysis.statistics import bootstrap_interval
 from analysis.tables import Table, summary
 
 _KEY = ("task", "source", "subset", "backbone", "protocol", "track", "metric")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "†": r"$^{\dagger}$",
-}
-_LAST_LATIN = "\u024f"
-"""Last character that pdflatex has in its usual fonts; others, which error messages may hold, are named by number."""
 _MARKDOWN_MARKS = {BEST: ("**", "**"), SECOND: ("<u>", "</u>")}
-_LATEX_MARKS = {BEST: (r"\textbf{", "}"), SECOND: (r"\underline{", "}")}
-_NO_WIDER_THAN_THE_LINE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -49,7 +27,7 @@ def markdown(tables: Sequence[Table]) -> str:
 def _markdown_table(table: Table) -> str:
     headings = [", ".join(heading.lines) + heading.marks for heading in table.headings]
     rows = [
-        [_marked(cell.replace("|", r"\|"), table.marks.get((r, c)), _MARKDOWN_MARKS) for c, cell in enumerate(row)]
+        [marked(cell.replace("|", r"\|"), table.marks.get((r, c)), _MARKDOWN_MARKS) for c, cell in enumerate(row)]
         for r, row in enumerate(table.rows)
     ]
     grid = [[heading.replace("|", r"\|") for heading in headings], *rows]
@@ -59,55 +37,13 @@ def _markdown_table(table: Table) -> str:
     return "\n".join([f"## {table.title}", "", *lines, "", *(f"- {note}" for note in table.notes), ""])
 
 
-def _marked(cell: str, mark: str | None, signs: Mapping[str, tuple[str, str]]) -> str:
+def marked(cell: str, mark: str | None, signs: Mapping[str, tuple[str, str]]) -> str:
     """A cell whose number, its first word, carries its mark."""
     if mark is None:
         return cell
     number, space, rest = cell.partition(" ")
     before, after = signs[mark]
     return f"{before}{number}{after}{space}{rest}"
-
-
-def latex(tables: Sequence[Table]) -> str:
-    r"""LaTeX tables; the document needs \usepackage{booktabs} and \usepackage{graphicx}."""
-    return "\n".join(_latex_table(table) for table in tables)
-
-
-def _latex_table(table: Table) -> str:
-    def heading(lines: Sequence[str], marks: str) -> str:
-        escaped = r"\\".join(escape(line) for line in lines)
-        return rf"\shortstack{{{escaped}}}" + escape(marks)
-
-    headings = [heading(entry.lines, entry.marks) for entry in table.headings]
-    rows = [
-        [_marked(escape(cell), table.marks.get((r, c)), _LATEX_MARKS) for c, cell in enumerate(row)]
-        for r, row in enumerate(table.rows)
-    ]
-    lines = [
-        r"\begin{table}[htbp]",
-        r"\centering",
-        rf"\caption{{{escape(table.title)}}}",
-        _NO_WIDER_THAN_THE_LINE,
-        rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
-        r"\toprule",
-        " & ".join(headings) + r" \\",
-        r"\midrule",
-        *(" & ".join(row) + r" \\" for row in rows),
-        r"\bottomrule",
-        r"\end{tabular}}",
-        r"\begin{minipage}{\linewidth}",
-        r"\smallskip\footnotesize\raggedright",
-        *(rf"{escape(note)}\par" for note in table.notes),
-        r"\end{minipage}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX prints it; a minus before a number becomes a mathematical one."""
-    escaped = "".join(_LATEX.get(c, c if c <= _LAST_LATIN else f"[U+{ord(c):04X}]") for c in text)
-    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
 
 
 def scores_csv(sections: Iterable[Section]) -> str:

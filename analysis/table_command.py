@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis import render
 from analysis.cells import Section, sections
 from analysis.differences import Difference, baseline_row, differences
+from analysis.latex import latex
 from analysis.publication import publication_table
 from analysis.records import read_runs
 from analysis.tables import STATISTICS, Table, difference_table, significance_table, trials_note
@@ -57,7 +58,7 @@ def write_tables(
         tables += compared
         files.append(("csv", "differences.csv", render.differences_csv(entries, baseline)))
     text = render.markdown(tables) + (trials_note(runs) or "")
-    files += [("markdown", "tables.md", text), ("latex", "tables.tex", render.latex(tables))]
+    files += [("markdown", "tables.md", text), ("latex", "tables.tex", latex(tables))]
     print(text)
     out.mkdir(parents=True, exist_ok=True)
     for kind, name, content in files:

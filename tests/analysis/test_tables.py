@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from analysis.cells import sections
+from analysis.latex import escape, latex
 from analysis.records import read_runs
-from analysis.render import escape, latex, markdown
+from analysis.render import markdown
 from analysis.tables import Table, score_table
 from tests.analysis.conftest import record, write
 
