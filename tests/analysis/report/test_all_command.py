@@ -17,6 +17,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_everything_is_written_twice_alike_and_no_record_is_touched(runs: Path) -> None:
     fill(runs)
+    write(runs, record("head", seed=1, seeds__partition=0, score=0.7))  # differs from seed 1 in one seed alone
     before = contents(runs)
     assert main(["all", str(runs), "--baseline", "head"]) == 0
     first = contents(runs)
@@ -24,7 +25,7 @@ def test_everything_is_written_twice_alike_and_no_record_is_touched(runs: Path) 
     assert contents(runs) == first
     assert {name: first[name] for name in before} == before
     made = {name.split("/")[0] for name in set(first) - set(before)}
-    assert made == {"tables", "isometry", "plots", "report.html"}
+    assert made == {"tables", "aggregates", "variance", "isometry", "plots", "report.html"}
 
 
 @pytest.mark.slow
@@ -41,7 +42,8 @@ def test_what_has_nothing_to_draw_is_skipped_in_one_line(runs: Path, capsys: pyt
     write(runs, record(score=None, metrics__test={"accuracy": None}))
     assert main(["all", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("skipped isometry:") for line in lines) == 1
+    for name in ("aggregates", "variance", "isometry"):
+        assert sum(line.startswith(f"skipped {name}:") for line in lines) == 1
     assert any(line.startswith("skipped pareto:") for line in lines)
     assert not (runs / "isometry").exists()
 
@@ -49,8 +51,12 @@ def test_what_has_nothing_to_draw_is_skipped_in_one_line(runs: Path, capsys: pyt
 def test_trials_alone_give_a_page_and_no_figures(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(runs, record(config__test=False, metrics__test=None))
     assert main(["all", str(runs)]) == 0
-    assert "skipped isometry and plots" in capsys.readouterr().out
-    assert {path.name for path in runs.iterdir() if path.name in ("tables", "plots", "isometry", "report.html")} == {
-        "tables",
-        "report.html",
-    }
+    assert "skipped plots" in capsys.readouterr().out
+    assert {path.name for path in runs.iterdir() if path.name != "glue-sst2"} == {"tables", "report.html"}
+
+
+def test_a_baseline_that_no_row_has_is_status_2_and_nothing_is_written(runs: Path) -> None:
+    write(runs, record())
+    before = contents(runs)
+    assert main(["all", str(runs), "--baseline", "absent"]) == 2
+    assert contents(runs) == before
