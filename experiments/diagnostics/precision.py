@@ -8,6 +8,7 @@ from gpart import GPartLayer
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,7 +80,8 @@ def _dropped(weight_map: WeightMap, seed: int) -> Effect:
         if weight.layer is None:
             return weight_map.change(pieces, weight)
         layer = weight_map.layer(weight)
-        generator = torch.Generator().manual_seed(((seed + 1) << 40) + (pair << 20) + weight.layer)
+        (mixed,) = np.random.SeedSequence((seed, pair, weight.layer)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(mixed))
         change = weight_map.change(pieces, weight)
         shape = weight.shape
         if not isinstance(layer, GPartLayer):
