@@ -149,9 +149,8 @@ def test_head_only_is_not_applicable_and_costs_the_run_nothing(tiny: list[str]) 
 
 @pytest.mark.filterwarnings("ignore:.*coordinates reach none")
 def test_dead_coordinates_show_everywhere() -> None:
-    found = measured(
-        GPartConfig(d=160, scheme="iid", target_modules=TARGETS)
-    )  # two weights per group: exp(-2) are empty
+    # Two weights per group on average: a share of exp(-2) has none.
+    found = measured(GPartConfig(d=160, scheme="iid", target_modules=TARGETS))
     dead = found["occupancy"]["dead"]
     assert 0.07 < dead / 160 < 0.2
     assert {point["null_directions"] for point in found["jacobian"]} == {dead}
