@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
 from gpart import GPartLayer
 
 from collections.abc import Mapping
