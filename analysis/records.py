@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
@@ -168,9 +169,27 @@ def _read(path: Path) -> dict[str, Any]:
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Value]:
     """The leaves of nested mappings by dotted key; a list is one leaf, as JSON text."""
-    if isinstance(value, Mapping):
-        return {k: v for name, item in value.items() for k, v in flatten(item, f"{prefix}.{name}").items()}
-    return {prefix.removeprefix("."): json.dumps(value) if isinstance(value, list) else value}
+    leaves: dict[str, Value] = {}
+    _collect(value, prefix, leaves)
+    return leaves
+
+
+def _collect(value: Any, key: str, leaves: dict[str, Value]) -> None:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _collect(item, f"{key}.{name}" if key else name, leaves)
+    else:
+        leaves[key] = json.dumps(value) if isinstance(value, list) else value
+
+
+@lru_cache(maxsize=4096)
+def _changes_result(key: str) -> bool:
+    return not _NO_RESULT.match(key)
+
+
+@lru_cache(maxsize=4096)
+def _is_seed(key: str) -> bool:
+    return _SEED.search(key) is not None
 
 
 def _refuse_constant(text: str) -> None:
@@ -211,7 +230,7 @@ def _run(path: Path, record: dict[str, Any]) -> Run:
     leaves = {
         name: value
         for name, value in flatten({**config, **references}).items()
-        if not _NO_RESULT.match(name) and not (name in _NEUTRAL and value == _NEUTRAL[name])
+        if _changes_result(name) and not (name in _NEUTRAL and value == _NEUTRAL[name])
     }
     error = record["error"]
     return Run(
@@ -222,9 +241,9 @@ def _run(path: Path, record: dict[str, Any]) -> Run:
         error=shorten(f"{error['type']}: {error['message']}", _ERROR_LENGTH) if error else None,
         method=config["method"]["name"],
         capacity=_capacity(config["method"]),
-        settings={name: value for name, value in leaves.items() if not _SEED.search(name)},
+        settings={name: value for name, value in leaves.items() if not _is_seed(name)},
         seeds=dict(record["seeds"]),
-        own_seeds={k: v for k, v in leaves.items() if _SEED.search(k) and not k.startswith("seeds.")},
+        own_seeds={k: v for k, v in leaves.items() if _is_seed(k) and not k.startswith("seeds.")},
         score=_score(record["metrics"], column),
         theta=record["sizes"].get("theta"),
         head=record["sizes"].get("head"),
