@@ -10,10 +10,11 @@ from typing import NamedTuple
 from analysis.cells import sections
 from analysis.plots.curves import curves
 from analysis.plots.figure import Figure, Group
-from analysis.plots.isometry import jacobian, occupancy, ratios, spectra, theta
+from analysis.plots.isometry import jacobian, occupancy, ratios, theta
 from analysis.plots.landscape import landscape
 from analysis.plots.scores import capacity, cost, pareto
 from analysis.plots.seeds import seeds
+from analysis.plots.spectra import spectra
 from analysis.plots.style import Styles
 from analysis.records import Run
 
