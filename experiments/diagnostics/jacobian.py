@@ -78,15 +78,13 @@ def measure_jacobian(
 def _spectrum(
     weight_map: WeightMap, block: Block, point: dict[int, Tensor], dense_limit: int, generator: torch.Generator
 ) -> Spectrum:
-    whole = Derivative(weight_map, block, point)
     if block.identity:
         return Spectrum(1.0, 1.0)
-    moving, still = whole.without_still_tensors(generator)
-    if not moving.columns:
-        return Spectrum(null=still)
-    rows = moving.one_entry_per_row(generator)
+    whole = Derivative(weight_map, block, point)
+    rows = whole.one_entry_per_row(generator)
     if rows is not None:
-        return _of_eigenvalues(column_norms(rows, moving.columns), still)
+        return _of_eigenvalues(column_norms(rows, whole.columns), 0)
+    moving, still = whole.without_still_tensors(generator)
     if moving.columns <= dense_limit:
         return _of_eigenvalues(_eigenvalues(moving), still)
     return _matrix_free(moving, still, generator)
@@ -110,7 +108,7 @@ def _of_eigenvalues(eigenvalues: Tensor, still: int) -> Spectrum:
     largest = float(eigenvalues.max())
     kept = eigenvalues[eigenvalues > NULL**2 * largest]
     null = still + len(eigenvalues) - len(kept)
-    return Spectrum(sqrt(largest), sqrt(float(kept.min())), null)
+    return Spectrum(sqrt(largest), sqrt(float(kept.min())), null) if largest else Spectrum(null=null)
 
 
 def _eigenvalues(derivative: Derivative) -> Tensor:
