@@ -21,7 +21,7 @@ LEVEL = 0.95
 DRAWS = 10_000
 SEED = 0
 BOOTSTRAP_MINIMUM = 5
-"""Fewest scores with a bootstrap interval: of four, a nominal 95 % interval covers about 79 % (docs/RECORD.md)."""
+"""Fewest scores with a bootstrap interval: of four, a nominal 95 % interval covers about 80 % (docs/RECORD.md)."""
 _CHUNK = 2**22
 """Counts held at once: 32 MiB."""
 

@@ -9,7 +9,7 @@ import pytest
 from analysis.cells import sections
 from analysis.differences import Difference, baseline_row, differences
 from analysis.records import InputError, read_runs
-from analysis.statistics import paired_bootstrap
+from analysis.statistics import paired_bootstrap, seed_interval
 from tests.analysis.conftest import RecordWriter, record, write, write_predictions
 
 
@@ -120,3 +120,70 @@ def test_the_baseline_is_a_method_with_one_row_or_a_label(runs: Path, predicted_
         compared(runs, "gpart")
     with pytest.raises(InputError, match="no such row; accepted: a method's name, or one of gpart, d=4608"):
         compared(runs, "lora")
+
+
+def test_two_seeds_have_intervals_over_seeds_and_over_both(runs: Path, predicted_run: RecordWriter) -> None:
+    for seed, right in enumerate((320, 330, 310)):
+        predicted_run("gpart", seed, right=right)
+        predicted_run("head", seed, right=290 + seed)
+    (found,) = compared(runs)
+    gains = [(320 - 290) / 400, (330 - 291) / 400, (310 - 292) / 400]
+    assert found.over_seeds == pytest.approx(seed_interval(gains))
+    assert found.interval is not None
+    assert found.over_seeds is not None
+    assert found.two_level is not None
+    assert found.two_level.low < min(found.over_seeds.low, found.interval.low)
+    assert found.claim == ("seeds and examples", found.two_level)
+
+
+def test_one_seed_has_an_interval_over_examples_alone(runs: Path, predicted_run: RecordWriter) -> None:
+    predicted_run("gpart", right=330)
+    predicted_run("head", right=290)
+    (found,) = compared(runs)
+    assert (found.over_seeds, found.two_level) == (None, None)
+    assert found.claim == ("examples", found.interval)
+
+
+def test_without_predictions_the_recorded_scores_give_an_interval_over_seeds(runs: Path) -> None:
+    for seed, gain in enumerate((0.10, 0.14, 0.12)):
+        write(runs, record("gpart", seed, score=0.7 + gain))
+        write(runs, record("head", seed, score=0.7))
+    (found,) = compared(runs)
+    assert "FileNotFoundError" in str(found.reason)
+    assert found.over_seeds == pytest.approx(seed_interval([0.10, 0.14, 0.12]))
+    assert found.claim == ("seeds", found.over_seeds)
+    assert found.tests == ()
+
+
+def test_scores_of_other_rows_give_no_interval_over_seeds(runs: Path) -> None:
+    for seed in range(3):
+        write(runs, record("gpart", seed, score=0.8 + 0.01 * seed))
+        write(runs, record("head", seed, score=0.7, provenance__data_fingerprint={"test": "others"}))
+    (found,) = compared(runs)
+    assert found.claim is None
+
+
+def test_mcnemars_test_is_of_each_pair_and_corrected_over_the_rows(runs: Path, predicted_run: RecordWriter) -> None:
+    for method, right in (("gpart", 330), ("lora", 305), ("full", 312), ("head", 290)):
+        predicted_run(method, right=right)
+    found = {entry.row.method: entry for entry in compared(runs)}
+    table = {method: entry.tests[0] for method, entry in found.items()}
+    assert all(
+        test.only_ours - test.only_theirs == r - 290 for test, r in zip(table.values(), (312, 330, 305), strict=True)
+    )
+    assert [entry.p for entry in found.values()] == [test.p for test in table.values()]
+    ordered = sorted(found.values(), key=lambda entry: entry.p or 0)
+    assert ordered[0].holm_p == pytest.approx(min(1, 3 * (ordered[0].p or 0)))
+    assert ordered[2].holm_p == pytest.approx(max(entry.holm_p or 0 for entry in ordered))
+
+
+def test_correlations_have_no_mcnemar_test(runs: Path) -> None:
+    ids, label = np.arange(40), np.linspace(0, 5, 40)
+    for method, noise in (("gpart", 0.1), ("head", 1.0)):
+        prediction = label + noise * np.sin(ids)
+        value = float(np.corrcoef(label, prediction)[0, 1])
+        path = write(runs, record(method, task="glue/stsb", metric="pearson", score=value))
+        write_predictions(path, prediction, label, ids)
+    (found,) = compared(runs)
+    assert (found.tests, found.p, found.holm_p) == ((), None, None)
+    assert found.interval is not None
