@@ -168,14 +168,10 @@ class WeightMap:
         """The change of one weight, or the weight itself where it is trained; differentiable in `pieces`."""
         if weight.layer is None:
             return pieces[weight.reads[0]]
-        return self.compute(pieces, weight, _weight_change)
-
-    def compute(self, pieces: Mapping[int, Tensor], weight: Weight, compute: Compute) -> Tensor:
-        """What `compute` makes of a weight's adapter layer while that holds these values."""
-        assert weight.layer is not None
-        return self._call(pieces, weight.reads, weight.layer, compute)
+        return self._call(pieces, weight.reads, weight.layer, _weight_change)
 
     def _call(self, pieces: Mapping[int, Tensor], reads: Sequence[int], layer: int, compute: Compute) -> Tensor:
+        """What `compute` makes of an adapter layer while that holds these values."""
         values = {str(self._places[i]): pieces[i] for i in reads}
         result: Tensor = functional_call(self._layers, values, (layer, compute))
         return result
