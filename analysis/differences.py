@@ -55,9 +55,13 @@ class Difference:
 
     @property
     def claim(self) -> tuple[str, Interval] | None:
-        """What a claim may go by: the interval over both, over examples (of one seed), or over seeds alone."""
+        """What a claim may go by: the interval over both, over examples (of one seed), or over seeds alone.
+
+        None where there is none of them, or its metric had no value in some draw of examples.
+        """
         found = {"seeds and examples": self.two_level, "examples": self.interval, "seeds": self.over_seeds}
-        return next(((name, interval) for name, interval in found.items() if interval is not None), None)
+        claim = next(((name, interval) for name, interval in found.items() if interval is not None), None)
+        return claim if claim is not None and np.isfinite(claim[1]).all() else None
 
 
 class Predictions(NamedTuple):

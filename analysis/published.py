@@ -96,6 +96,8 @@ def read_published(path: Path = PATH) -> tuple[Published, ...]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise InputError([f"{path}: cannot be read ({type(error).__name__})"]) from None
+    if not isinstance(content, dict) or content.get("schema") != 1 or not {"sources", "tables"} <= set(content):
+        raise InputError([f"{path}: no published numbers; accepted: schema: 1, sources and tables"])
     errors: list[str] = []
     found: list[Published] = []
     for table in content["tables"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def cells_json(sections: Iterable[Section], folder: Path) -> str:
 
 
 def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:.4f}"
+    return None if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
 def to_csv(lines: Iterable[Iterable[Any]]) -> str:

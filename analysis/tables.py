@@ -151,7 +151,7 @@ def _cell(runs: Sequence[Run], statistic: str) -> str:
 
 def _difference_cell(entry: Difference) -> str:
     if entry.claim is None:
-        return (entry.reason or MISSING).split(":")[0]
+        return (entry.reason or "undefined").split(":")[0]
     basis, interval = entry.claim
     alone = ", seeds" if basis == "seeds" else ""
     return f"{_signed(interval)} (n={len(entry.pairs)}{alone})"

@@ -10,6 +10,7 @@ from analysis.cells import sections
 from analysis.differences import Difference, baseline_row, differences
 from analysis.records import InputError, read_runs
 from analysis.statistics import paired_bootstrap, seed_interval
+from analysis.tables import difference_table
 from tests.analysis.conftest import RecordWriter, record, write, write_predictions
 
 
@@ -187,3 +188,15 @@ def test_correlations_have_no_mcnemar_test(runs: Path) -> None:
     (found,) = compared(runs)
     assert (found.tests, found.p, found.holm_p) == ((), None, None)
     assert found.interval is not None
+
+
+def test_an_interval_without_a_value_in_some_draw_is_undefined_and_claims_nothing(runs: Path) -> None:
+    ids, label = np.arange(4), np.array([0.0, 1.0, 2.0, 3.0])  # of four examples, some draws take one alone
+    for method, prediction in (("gpart", label), ("head", np.array([0.0, 2.0, 1.0, 3.0]))):
+        value = float(np.corrcoef(label, prediction)[0, 1])
+        path = write(runs, record(method, task="glue/stsb", metric="pearson", score=value))
+        write_predictions(path, prediction, label, ids)
+    (found,) = compared(runs)
+    assert (found.claim, found.reason) == (None, None)
+    (section,) = sections(read_runs(runs))
+    assert difference_table(section, section.rows[1], [found]).rows == (("gpart, d=4608", "undefined"),)

@@ -119,6 +119,13 @@ def test_a_row_that_is_not_as_it_should_be_is_refused(tmp_path: Path, change: di
     assert reason in error.value.lines[0]
 
 
+@pytest.mark.parametrize("text", ["[]", "schema: 2", "schema: 1", "a: [", ""])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"other\.yaml: (no published numbers|cannot be read)"):
+        read_published(tmp_path / "other.yaml")
+
+
 def test_a_number_given_twice_is_refused(tmp_path: Path) -> None:
     path = changed(tmp_path / "twice.yaml")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
