@@ -21,7 +21,7 @@ MOST_VALUES = 2**24
 """Beyond it the vectors that eigenvalues are found from (about 25 in float64) would take more than 3 GiB."""
 PROBES = 16
 """Random vectors of the trace's estimate."""
-POWER_STEPS = 5
+POWER_STEPS = 3
 
 _UNMEASURED: dict[str, Any] = {
     **{end: [] for end in ("largest", "smallest")},

@@ -54,18 +54,17 @@ def measure_landscape(
 def _slices(loss: TrainingLoss, start: Sequence[Tensor], options: Mapping[str, Any]) -> dict[str, Any]:
     kept, axis = loss.values(), positions(options["grid"], options["extent"])
     generator = torch.Generator().manual_seed(options["seed"])
-    directions = [filter_normalised(loss.parameters, generator) for _ in range(options["directions"])]
-    first, second, *_ = directions
+    first, second, *others = (filter_normalised(loss.parameters, generator) for _ in range(options["directions"]))
     begin = torch.cat([part.reshape(-1) for part in start]).to(kept)
     line = path_positions(options["grid"])
+    surface = [[loss.at(kept + alpha * first + beta * second) for beta in axis] for alpha in axis]
+    # The axes of the surface are the first two curves.
+    curves = [[row[len(axis) // 2] for row in surface], surface[len(axis) // 2]]
+    curves += [[loss.at(kept + alpha * direction) for alpha in axis] for direction in others]
     return {
         "loss": loss.at(kept),
-        "surface": {
-            "alpha": axis,
-            "beta": axis,
-            "loss": [[loss.at(kept + alpha * first + beta * second) for beta in axis] for alpha in axis],
-        },
-        "curves": [{"alpha": axis, "loss": [loss.at(kept + alpha * way) for alpha in axis]} for way in directions],
+        "surface": {"alpha": axis, "beta": axis, "loss": surface},
+        "curves": [{"alpha": axis, "loss": curve} for curve in curves],
         "path": {"alpha": line, "loss": [loss.at((1 - t) * begin + t * kept) for t in line]},
     }
 

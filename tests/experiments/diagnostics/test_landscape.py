@@ -164,15 +164,24 @@ def test_a_landscape_is_exact_where_it_must_be_and_leaves_the_model_as_it_was(me
     assert surface["loss"][2][2] == measured["loss"]
     assert path["loss"][path["alpha"].index(1)] == measured["loss"]
     assert [len(curve["loss"]) for curve in measured["curves"]] == [5] * options["directions"]
-    assert measured["curves"][0]["loss"] == [row[2] for row in surface["loss"]]
-    assert measured["curves"][1]["loss"] == surface["loss"][2]
-    assert measured["curves"][2]["loss"] not in (measured["curves"][0]["loss"], measured["curves"][1]["loss"])
+    with at_rest(adapted):
+        loss, generator = TrainingLoss(adapted, family, examples, rows=20, seed=0), torch.Generator().manual_seed(0)
+        kept = loss.values()
+        values = adapted_values(adapted)
+        directions = [filter_normalised(values, generator) for _ in measured["curves"]]
+        for curve, direction in zip(measured["curves"], directions, strict=True):
+            assert curve["loss"] == [loss.at(kept + alpha * direction) for alpha in curve["alpha"]]
+        assert surface["loss"][0][3] == loss.at(kept - directions[0] + 0.5 * directions[1])
     with torch.no_grad():
         for name, parameter in adapted.adapter_parameters():
             parameter.copy_(snapshots.taken[0].values[name])
     with at_rest(adapted):
         loss = TrainingLoss(adapted, family, examples, rows=20, seed=0)
         assert path["loss"][path["alpha"].index(0)] == loss.at(loss.values())
+
+
+def adapted_values(adapted: Adapted) -> list[Tensor]:
+    return [parameter.detach().clone() for _, parameter in adapted.adapter_parameters()]
 
 
 def test_a_seed_gives_one_landscape(tiny: list[str]) -> None:
