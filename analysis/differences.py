@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pyarrow.lib
-import pyarrow.parquet
-from numpy.typing import NDArray
 
 from analysis.cells import Row, Section
+from analysis.predictions import ComparisonError, NoPredictionsError, checked_predictions
 from analysis.records import Column, InputError, Run
 from analysis.significance import CLASSES, McNemar, holm, majority_p, mcnemar
-from analysis.statistics import METRICS, Interval, example_interval, score, seed_interval, two_level_interval
-
-_AGREEMENT = 1e-5
-"""Largest difference between a recorded score and the same score from the predictions (correlations in float32)."""
+from analysis.statistics import Interval, example_interval, seed_interval, two_level_interval
 
 
 @dataclass(frozen=True)
@@ -62,22 +54,6 @@ class Difference:
         found = {"seeds and examples": self.two_level, "examples": self.interval, "seeds": self.over_seeds}
         claim = next(((name, interval) for name, interval in found.items() if interval is not None), None)
         return claim if claim is not None and np.isfinite(claim[1]).all() else None
-
-
-class Predictions(NamedTuple):
-    """Predictions of one split, sorted by example id: ids, labels and predictions, each (n,)."""
-
-    example_id: NDArray
-    label: NDArray
-    prediction: NDArray
-
-
-class ComparisonError(Exception):
-    """Two runs whose predictions cannot be paired, with the reason."""
-
-
-class NoPredictionsError(ComparisonError):
-    """A run without predictions that could be read; nothing speaks against its score."""
 
 
 def baseline_row(sections: Sequence[Section], name: str) -> list[Row | None]:
@@ -142,9 +118,7 @@ def _by_seed(pairs: Sequence[tuple[Run, Run]]) -> list[float]:
 
 def _from_predictions(found: Difference, pairs: Sequence[tuple[Run, Run]]) -> Difference:
     metric = found.column.metric
-    if metric not in METRICS:
-        raise NoPredictionsError(f"{metric} is not computed here, only {', '.join(METRICS)}")
-    loaded = [(_checked(run), _checked(other)) for run, other in pairs]
+    loaded = [(checked_predictions(run), checked_predictions(other)) for run, other in pairs]
     first = loaded[0][0]
     for run, part in zip((r for pair in pairs for r in pair), (p for pair in loaded for p in pair), strict=True):
         if not (np.array_equal(part.example_id, first.example_id) and np.array_equal(part.label, first.label)):
@@ -158,35 +132,3 @@ def _from_predictions(found: Difference, pairs: Sequence[tuple[Run, Run]]) -> Di
         two_level=two_level_interval(_by_seed(pairs), variance, len(first.label)),
         tests=tuple(mcnemar(*pair, first.label) for pair in predictions) if metric in CLASSES else (),
     )
-
-
-def _checked(run: Run) -> Predictions:
-    """A run's predictions, which must give the score that its record states."""
-    column = run.column
-    predictions = read_predictions(run.path.with_name("predictions.parquet"), column.split)
-    found = float(score(column.metric, predictions.prediction, predictions.label)[0])
-    if run.score is None or not abs(found - run.score) <= _AGREEMENT:
-        raise ComparisonError(f"predictions of run {run.id} give {column.metric} {found:.6f}, its record {run.score}")
-    return predictions
-
-
-@lru_cache(maxsize=256)
-def read_predictions(path: Path, split: str) -> Predictions:
-    """One split of a predictions.parquet.
-
-    Raises:
-        ComparisonError: if the file cannot be read, lacks the split or names an example twice.
-    """
-    names = list(Predictions._fields)
-    try:
-        table = pyarrow.parquet.read_table(path, columns=names, filters=[("split", "==", split)])
-    except (OSError, pyarrow.lib.ArrowException) as error:
-        raise NoPredictionsError(f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})") from None
-    if not table.num_rows:
-        raise ComparisonError(f"{path.parent.name}/{path.name} has no rows of the split {split}")
-    part = Predictions(*(table.column(name).to_numpy() for name in names))
-    order = np.argsort(part.example_id, kind="stable")
-    part = Predictions(*(values[order] for values in part))
-    if (part.example_id[1:] == part.example_id[:-1]).any():
-        raise ComparisonError(f"{path.parent.name}/{path.name} names an example twice")
-    return part

@@ -131,8 +131,8 @@ def score(metric: str, prediction: NDArray, label: NDArray, counts: Array | None
     return METRICS[metric](prediction, label, weights)
 
 
-def paired_bootstrap(metric: str, pairs: Sequence[tuple[NDArray, NDArray]], label: NDArray) -> Interval:
-    """Difference of a metric with its 95 % percentile interval over test examples, averaged over seeds in each draw.
+def example_interval(metric: str, pairs: Sequence[tuple[NDArray, NDArray]], label: NDArray) -> tuple[Interval, float]:
+    """Difference of a metric by the paired bootstrap over test examples, averaged over seeds in each draw.
 
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13: examples are drawn with replacement,
     n of n, the same ones for both methods and all seeds; `DRAWS` draws from a generator seeded by `SEED`.
@@ -141,21 +141,39 @@ def paired_bootstrap(metric: str, pairs: Sequence[tuple[NDArray, NDArray]], labe
         metric: one of `METRICS`.
         pairs: per seed, the predictions (n,) of a method and of the baseline.
         label: (n,) the true classes or values.
+
+    Returns:
+        The difference with its 95 % percentile interval, and the variance of the draws.
     """
-
-    return example_interval(metric, pairs, label)[0]
-
-
-def example_interval(metric: str, pairs: Sequence[tuple[NDArray, NDArray]], label: NDArray) -> tuple[Interval, float]:
-    """`paired_bootstrap`, and the variance of its draws."""
 
     def difference(counts: Array | None) -> Array:
         seeds = [score(metric, ours, label, counts) - score(metric, theirs, label, counts) for ours, theirs in pairs]
         return np.mean(seeds, axis=0)
 
-    draws = np.concatenate([difference(counts) for counts in _bootstrap_counts(len(label))])
+    draws = _over_examples(difference, len(label))
+    return Interval(float(difference(None)[0]), *_percentiles(draws)), float(draws.var())
+
+
+def score_interval(metric: str, prediction: NDArray, label: NDArray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of one model's metric over test examples.
+
+    Draws are those of `example_interval`.
+
+    Args:
+        metric: one of `METRICS`.
+        prediction: (n,) predicted classes or values.
+        label: (n,) true classes or values.
+    """
+    return _percentiles(_over_examples(lambda counts: score(metric, prediction, label, counts), len(label)))
+
+
+def _over_examples(statistic: Callable[[Array], Array], n: int) -> Array:
+    return np.concatenate([statistic(counts) for counts in _bootstrap_counts(n)])
+
+
+def _percentiles(draws: Array) -> tuple[float, float]:
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(difference(None)[0]), float(low), float(high)), float(draws.var())
+    return float(low), float(high)
 
 
 def _bootstrap_counts(n: int) -> Iterator[Array]:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis.cells import Row
-from analysis.plots.estimates import estimate, interval_note
+from analysis.estimates import estimate
 from analysis.plots.figure import Figure, Group, count_of, frame, ids, series
 from analysis.plots.style import (
     COLUMN,
@@ -28,6 +28,7 @@ from analysis.plots.style import (
     value_axis,
 )
 from analysis.records import Run
+from analysis.statistics import DRAWS
 
 _FRONT = "#B3B3B3"
 _GIB = 2**30
@@ -65,7 +66,18 @@ def left_out(group: Group) -> str:
 
 def score_caption(group: Group, data: pd.DataFrame, text: str) -> str:
     """A caption's text, n, what the intervals are over, and what was left out."""
-    return f"{text} {count_of(data['n'].tolist())}. {interval_note(data['interval'].tolist())}{left_out(group)}"
+    return f"{text} {count_of(data['n'].tolist())}. {_interval_note(data['interval'].tolist())}{left_out(group)}"
+
+
+def _interval_note(intervals: Sequence[str]) -> str:
+    """The sentence of a caption on the intervals that are drawn."""
+    notes = {
+        "seeds": "95 % Student t interval of the mean over seeds",
+        "examples": f"for one seed 95 % bootstrap interval over test examples ({DRAWS:,} draws), "
+        "which holds nothing of what further seeds would do",
+        "none": "rows of one seed without predictions have none",
+    }
+    return f"Intervals: {'; '.join(text for name, text in notes.items() if name in intervals)}."
 
 
 def pareto(group: Group) -> Iterator[Figure]:

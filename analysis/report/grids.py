@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from analysis.cells import Row, Section
 from analysis.differences import Difference
-from analysis.plots.estimates import estimate
+from analysis.estimates import estimate
 from analysis.records import Column, Run
 from analysis.statistics import Interval
 from analysis.tables import MISSING, Table, difference_table, score_table, summary

@@ -13,7 +13,6 @@ from analysis.statistics import (
     METRICS,
     bootstrap_interval,
     example_interval,
-    paired_bootstrap,
     score,
     seed_interval,
     summarize,
@@ -94,7 +93,7 @@ def test_the_paired_bootstrap_agrees_with_scipys() -> None:
     expected = stats.bootstrap(
         (ours, theirs, label), difference, paired=True, vectorized=True, n_resamples=10_000, method="percentile", rng=1
     ).confidence_interval
-    found = paired_bootstrap("accuracy", [(ours, theirs)], label)
+    found = example_interval("accuracy", [(ours, theirs)], label)[0]
     assert found.difference == pytest.approx(accuracy_score(label, ours) - accuracy_score(label, theirs))
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.005)
 
@@ -103,11 +102,11 @@ def test_seeds_are_averaged_inside_each_draw() -> None:
     generator = np.random.default_rng(0)
     label = generator.integers(2, size=200)
     pairs = [tuple(np.where(generator.random(200) < p, label, 1 - label) for p in (0.9, 0.7)) for _ in range(4)]
-    each = [paired_bootstrap("accuracy", [pair], label) for pair in pairs]
-    all_seeds = paired_bootstrap("accuracy", pairs, label)
+    each = [example_interval("accuracy", [pair], label)[0] for pair in pairs]
+    all_seeds = example_interval("accuracy", pairs, label)[0]
     assert all_seeds.difference == pytest.approx(np.mean([one.difference for one in each]))
     assert all_seeds.high - all_seeds.low < min(one.high - one.low for one in each)
-    repeated = paired_bootstrap("accuracy", [pairs[0]] * 3, label)
+    repeated = example_interval("accuracy", [pairs[0]] * 3, label)[0]
     assert repeated == pytest.approx(each[0])
 
 
@@ -115,8 +114,8 @@ def test_seeds_are_averaged_inside_each_draw() -> None:
 def test_a_method_against_itself_differs_by_exactly_nothing_and_draws_are_fixed(metric: str) -> None:
     generator = np.random.default_rng(0)
     label, ours, theirs = generator.integers(2, size=(3, 60))
-    assert paired_bootstrap(metric, [(ours, ours)], label) == (0, 0, 0)
-    assert paired_bootstrap(metric, [(ours, theirs)], label) == paired_bootstrap(metric, [(ours, theirs)], label)
+    assert example_interval(metric, [(ours, ours)], label)[0] == (0, 0, 0)
+    assert example_interval(metric, [(ours, theirs)], label)[0] == example_interval(metric, [(ours, theirs)], label)[0]
 
 
 def test_the_interval_covers_the_true_difference_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +128,7 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says(monkeypatch
         label = generator.integers(2, size=150)
         ours = np.where(easy | (generator.random(150) < 0.7), label, 1 - label)
         theirs = np.where(easy | (generator.random(150) < 0.5), label, 1 - label)
-        _, low, high = paired_bootstrap("accuracy", [(ours, theirs)], label)
+        _, low, high = example_interval("accuracy", [(ours, theirs)], label)[0]
         covered += low <= 0.1 <= high
     assert 0.92 <= covered / 400 <= 0.98  # 95 % within three standard errors
 
