@@ -48,8 +48,8 @@ def _job(composed: DictConfig) -> None:
 
 def main() -> int:
     """Run what the command line asks for; see the module's docstring for the exit status."""
-    # PEFT 0.21 asks transformers by a name that has been renamed, and doubts that VeRA's projections come out of their key
-    # again, which the round trip measures; users can do nothing about either. Children inherit this.
+    # PEFT 0.21 asks transformers by a name that has been renamed, and doubts that VeRA's projections come out of their
+    # key again, which the round trip measures; users can do nothing about either. Children inherit this.
     quiet = {"transformers.modeling_utils": FutureWarning, "peft.tuners.vera.config": UserWarning}
     for module, category in quiet.items():
         warnings.filterwarnings("ignore", category=category, module=module)
