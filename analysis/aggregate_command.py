@@ -21,7 +21,7 @@ from analysis.aggregates import (
 )
 from analysis.cells import Row, Section, sections
 from analysis.differences import baseline_row
-from analysis.records import InputError, read_runs
+from analysis.records import InputError, Run, read_runs
 from analysis.render import markdown, to_csv
 from analysis.statistics import DRAWS
 from analysis.tables import Heading, Table
@@ -40,17 +40,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
     command.add_argument("--baseline", metavar="ROW", help="a method or a row's label to be better than")
     command.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/aggregates)")
-    command.set_defaults(execute=lambda o: write_aggregates(o.folder, o.out or o.folder / "aggregates", o.baseline))
+    command.set_defaults(
+        execute=lambda o: write_aggregates(read_runs(o.folder), o.folder, o.out or o.folder / "aggregates", o.baseline)
+    )
 
 
-def write_aggregates(folder: Path, out: Path, baseline: str | None) -> None:
-    """Print the aggregates of the records below a folder, and write them as aggregates.md, .csv and .json.
+def write_aggregates(runs: Sequence[Run], folder: Path, out: Path, baseline: str | None) -> None:
+    """Print the aggregates of a folder's runs, and write them as aggregates.md, .csv and .json.
 
     Raises:
-        InputError: if a record cannot be used, no row is the baseline, or no table has two tasks to aggregate.
+        InputError: if no row is the baseline, or no table has two tasks to aggregate.
         OSError: if a file cannot be written.
     """
-    found = sections(read_runs(folder))
+    found = sections(runs)
     bases = baseline_row(found, baseline) if baseline is not None else [None] * len(found)
     pooled = [(section, base, pool) for section, base in zip(found, bases, strict=True) for pool in pools(section)]
     if not pooled:

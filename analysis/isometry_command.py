@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.plots import FORMATS, figures
+from analysis.plots import FORMATS, Figure, figures
 from analysis.plots.isometry_table import isometry_data, isometry_markdown
 from analysis.plots_command import names, write_figures
-from analysis.records import InputError, read_runs
+from analysis.records import InputError, Run, read_runs
 
 FIGURES = ("ratios", "jacobian", "spectra", "theta", "occupancy")
 
@@ -20,17 +20,31 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     isometry.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
     isometry.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/isometry)")
     isometry.add_argument("--format", **names(FORMATS, "format"))
-    isometry.set_defaults(execute=lambda o: write_isometry(o.folder, o.out or o.folder / "isometry", o.format))
+    isometry.set_defaults(execute=_execute)
 
 
-def write_isometry(folder: Path, out: Path, formats: Sequence[str] = FORMATS) -> None:
+def _execute(options: argparse.Namespace) -> None:
+    runs = read_runs(options.folder)
+    found = figures(runs, FIGURES)
+    write_isometry(runs, found, options.folder, options.out or options.folder / "isometry", options.format)
+
+
+def write_isometry(
+    runs: Sequence[Run], found: Sequence[Figure], folder: Path, out: Path, formats: Sequence[str] = FORMATS
+) -> None:
     """Print the table of all runs with `diagnostics.isometry`, and write it with the figures.
 
+    Args:
+        runs: all runs of the folder.
+        found: their figures of the kinds `FIGURES`.
+        folder: where the runs come from.
+        out: where the files go.
+        formats: of the figures.
+
     Raises:
-        InputError: if a record cannot be used, or no run has the diagnostic.
+        InputError: if no run has the diagnostic.
         OSError: if a file cannot be written.
     """
-    runs = read_runs(folder)
     data = isometry_data(runs)
     if data.empty:
         raise InputError([f"{folder}: no run has diagnostics.isometry; accepted: runs made with diagnostics=isometry"])
@@ -39,4 +53,4 @@ def write_isometry(folder: Path, out: Path, formats: Sequence[str] = FORMATS) ->
     (out / "isometry.md").write_text(text, encoding="utf-8")
     (out / "isometry.csv").write_text(data.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
     print(text)
-    write_figures(figures(runs, FIGURES), out, formats)
+    write_figures(found, out, formats)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.plots import FORMATS, KINDS, Figure, figures, render
-from analysis.records import read_runs
+from analysis.records import Run, read_runs
 from analysis.tables import trials_note
 
 
@@ -19,7 +19,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     plots.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/plots)")
     plots.add_argument("--format", **names(FORMATS, "format"))
     plots.add_argument("--kinds", **names(tuple(KINDS), "kind of figure"))
-    plots.set_defaults(execute=lambda o: write_plots(o.folder, o.out or o.folder / "plots", o.format, o.kinds))
+    plots.set_defaults(execute=_execute)
+
+
+def _execute(options: argparse.Namespace) -> None:
+    runs = read_runs(options.folder)
+    found = figures(runs, options.kinds)
+    write_plots(runs, found, options.out or options.folder / "plots", options.format, options.kinds)
 
 
 def names(accepted: Sequence[str], noun: str) -> dict[str, Any]:
@@ -40,15 +46,14 @@ def names(accepted: Sequence[str], noun: str) -> dict[str, Any]:
     }
 
 
-def write_plots(folder: Path, out: Path, formats: Sequence[str] = FORMATS, kinds: Sequence[str] = tuple(KINDS)) -> None:
-    """Write the figures of the records below a folder; say which kinds have nothing to draw, and why.
+def write_plots(
+    runs: Sequence[Run], found: Sequence[Figure], out: Path, formats: Sequence[str], kinds: Sequence[str]
+) -> None:
+    """Write the figures of these kinds that were found in runs; say which kinds have nothing to draw, and why.
 
     Raises:
-        InputError: if a record cannot be used.
         OSError: if a file cannot be written.
     """
-    runs = read_runs(folder)
-    found = figures(runs, kinds)
     write_figures(found, out, formats)
     drawn = {figure.kind for figure in found}
     for kind in kinds:

@@ -11,7 +11,7 @@ from analysis.cells import Section, sections
 from analysis.differences import Difference, baseline_row, differences
 from analysis.latex import latex
 from analysis.publication import publication_table
-from analysis.records import read_runs
+from analysis.records import Run, read_runs
 from analysis.tables import STATISTICS, Table, difference_table, significance_table, trials_note
 
 FORMATS = ("markdown", "csv", "latex")
@@ -28,7 +28,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     tables.add_argument("--statistic", choices=STATISTICS, default="mean", help="over seeds (default: mean)")
     tables.set_defaults(
-        execute=lambda o: write_tables(o.folder, o.out or o.folder / "tables", o.baseline, o.format, o.statistic)
+        execute=lambda o: write_tables(
+            read_runs(o.folder), o.folder, o.out or o.folder / "tables", o.baseline, o.format, o.statistic
+        )
     )
 
 
@@ -41,15 +43,19 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def write_tables(
-    folder: Path, out: Path, baseline: str | None, formats: Sequence[str] = FORMATS, statistic: str = "mean"
+    runs: Sequence[Run],
+    folder: Path,
+    out: Path,
+    baseline: str | None,
+    formats: Sequence[str] = FORMATS,
+    statistic: str = "mean",
 ) -> None:
-    """Print the tables of the records below a folder, and write them as files.
+    """Print the tables of runs, and write them as files; paths of records are relative to `folder`.
 
     Raises:
-        InputError: if a record cannot be used, or no row is the baseline.
+        InputError: if no row is the baseline, or two runs of a cell have the same seeds.
         OSError: if a file cannot be written.
     """
-    runs = read_runs(folder)
     found = sections(runs)
     tables = [publication_table(section, statistic) for section in found]
     files = [("csv", "tables.csv", render.scores_csv(found))]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.cells import Row, Section, sections
-from analysis.records import Column, InputError, read_runs
+from analysis.records import Column, InputError, Run, read_runs
 from analysis.render import markdown, to_csv
 from analysis.tables import Heading, Table
 from analysis.variance import Component, Decomposition, decompose
@@ -36,21 +36,23 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = commands.add_parser("variance", help="variance of scores by partition, init, head, data and split seed")
     command.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
     command.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/variance)")
-    command.set_defaults(execute=lambda o: write_variance(o.folder, o.out or o.folder / "variance"))
+    command.set_defaults(
+        execute=lambda o: write_variance(read_runs(o.folder), o.folder, o.out or o.folder / "variance")
+    )
 
 
-def write_variance(folder: Path, out: Path) -> None:
+def write_variance(runs: Sequence[Run], folder: Path, out: Path) -> None:
     """Print the components of every cell with two scored runs, and write variance.md, .csv and .json.
 
     Raises:
-        InputError: if a record cannot be used, or with a line per cell if no cell's runs identify a component.
+        InputError: with a line per cell if no cell's runs identify a component.
         OSError: if a file cannot be written.
     """
     cells = [
-        Cell(section, row, column, decompose(runs))
-        for section in sections(read_runs(folder))
-        for row, column, runs in section.grid()
-        if sum(run.state == "ok" for run in runs) > 1
+        Cell(section, row, column, decompose(members))
+        for section in sections(runs)
+        for row, column, members in section.grid()
+        if sum(run.state == "ok" for run in members) > 1
     ]
     if not any(cell.found.identified for cell in cells):
         raise InputError(_refusal(folder, cells))

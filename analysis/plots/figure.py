@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import matplotlib
@@ -61,6 +62,11 @@ class Figure:
         self.draw(canvas)
         return canvas
 
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure as an SVG file, kept: it stands in a folder of figures and on the page."""
+        return _drawn(self, "svg")
+
 
 def render(figure: Figure, format: str) -> bytes:
     """The bytes of a figure in one of `FORMATS`; the same records give the same bytes.
@@ -68,6 +74,10 @@ def render(figure: Figure, format: str) -> bytes:
     Raises:
         KeyError: if the format is unknown.
     """
+    return figure.svg if format == "svg" else _drawn(figure, format)
+
+
+def _drawn(figure: Figure, format: str) -> bytes:
     metadata = _METADATA[format]
     buffer = io.BytesIO()
     with matplotlib.rc_context():

@@ -10,7 +10,7 @@ from analysis.aggregate_command import write_aggregates
 from analysis.cells import sections
 from analysis.differences import baseline_row
 from analysis.isometry_command import FIGURES, write_isometry
-from analysis.plots import FORMATS, KINDS
+from analysis.plots import FORMATS, KINDS, figures
 from analysis.plots_command import write_plots
 from analysis.records import InputError, read_runs
 from analysis.report.report_command import write_report
@@ -40,16 +40,17 @@ def write_all(folder: Path, out: Path, baseline: str | None) -> None:
     found = sections(runs)
     if baseline is not None:
         baseline_row(found, baseline)
-    write_tables(folder, out / "tables", baseline)
-    _if_any("aggregates", lambda: write_aggregates(folder, out / "aggregates", baseline))
-    _if_any("variance", lambda: write_variance(folder, out / "variance"))
-    _if_any("isometry", lambda: write_isometry(folder, out / "isometry"))
+    drawn = figures(runs)
+    isometry, others = ([f for f in drawn if (f.kind in FIGURES) is own] for own in (True, False))
+    write_tables(runs, folder, out / "tables", baseline)
+    _if_any("aggregates", lambda: write_aggregates(runs, folder, out / "aggregates", baseline))
+    _if_any("variance", lambda: write_variance(runs, folder, out / "variance"))
+    _if_any("isometry", lambda: write_isometry(runs, isometry, folder, out / "isometry"))
     if found:
-        kinds = [kind for kind in KINDS if kind not in FIGURES]
-        write_plots(folder, out / "plots", FORMATS, kinds)
+        write_plots(runs, others, out / "plots", FORMATS, [kind for kind in KINDS if kind not in FIGURES])
     else:
         print("skipped plots: all runs are trials of a search")
-    write_report(folder, out / "report.html", baseline)
+    write_report(runs, drawn, folder, out / "report.html", baseline)
 
 
 def _if_any(name: str, write: Callable[[], None]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.cells import sections
 from analysis.differences import baseline_row
 from analysis.plots import Figure, figures, render
-from analysis.records import InputError, read_runs
+from analysis.records import InputError, Run, read_runs
 from analysis.report.page import Plot, page
 
 
@@ -18,25 +19,29 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     report.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
     report.add_argument("--baseline", metavar="ROW", help="a method or a row's label to take paired differences to")
     report.add_argument("--out", metavar="FILE", type=Path, help="the page (default: DIR/report.html)")
-    report.set_defaults(execute=lambda o: write_report(o.folder, o.out or o.folder / "report.html", o.baseline))
+    report.set_defaults(execute=_execute)
 
 
-def write_report(folder: Path, out: Path, baseline: str | None) -> None:
-    """Write the page of the records below a folder.
-
-    Raises:
-        InputError: if a record cannot be used, no row is the baseline, or the file is not named as a page.
-        OSError: if the file cannot be written.
-    """
+def _execute(options: argparse.Namespace) -> None:
+    out = options.out or options.folder / "report.html"
     if out.suffix != ".html":
         raise InputError(
             [f"--out={out}: the page is HTML and may replace nothing else; accepted: a name ending in .html"]
         )
-    runs = read_runs(folder)
+    runs = read_runs(options.folder)
+    write_report(runs, figures(runs), options.folder, out, options.baseline)
+
+
+def write_report(runs: Sequence[Run], figures: Sequence[Figure], folder: Path, out: Path, baseline: str | None) -> None:
+    """Write the page of runs and their figures; paths of records are relative to `folder`.
+
+    Raises:
+        InputError: if no row is the baseline, or a record has changed since it was read.
+        OSError: if the file cannot be written.
+    """
     found = sections(runs)
     baselines = [None] * len(found) if baseline is None else baseline_row(found, baseline)
-    plots = [_plot(figure) for figure in figures(runs)]
-    text = page(runs, found, baselines, plots, folder)
+    text = page(runs, found, baselines, [_plot(figure) for figure in figures], folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     print(f"written to {out}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ def test_everything_is_written_twice_alike_and_no_record_is_touched(runs: Path) 
     assert {name: first[name] for name in before} == before
     made = {name.split("/")[0] for name in set(first) - set(before)}
     assert made == {"tables", "aggregates", "variance", "isometry", "plots", "report.html"}
+    drawings = [content for name, content in first.items() if name.endswith(".svg")]
+    assert drawings
+    assert all(base64.b64encode(drawing) in first["report.html"] for drawing in drawings)
 
 
 @pytest.mark.slow
