@@ -8,30 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.aggregates import (
-    THRESHOLDS,
-    Estimate,
-    Pool,
-    aggregate,
-    improvement,
-    interquartile_mean,
-    mean,
-    performance_profile,
-    pools,
-)
+from analysis.aggregate_table import aggregate_table, estimates
+from analysis.aggregates import THRESHOLDS, Pool, performance_profile, pools
 from analysis.cells import Row, Section, sections
 from analysis.differences import baseline_row
 from analysis.records import InputError, Run, read_runs
 from analysis.render import markdown, to_csv
-from analysis.statistics import DRAWS
-from analysis.tables import Heading, Table
-
-_NOTE = (
-    "Over the tasks {tasks}, whose primary metrics are taken as they are, x 100. Interquartile mean: mean of the "
-    "middle half of the runs of all tasks. Probability of improvement: that a run is better than one of {baseline} on "
-    "a task drawn at random. Intervals: 95 %, {draws:,} draws of the bootstrap of seeds within each task; with 3 seeds "
-    "they hold about 86 %, with 5 about 89 %. Rows with missing cells have no aggregate."
-)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +40,7 @@ def write_aggregates(runs: Sequence[Run], folder: Path, out: Path, baseline: str
     if not pooled:
         raise InputError([f"{folder}: no table with two tasks; accepted: records of two tasks that share one"])
     lines = [line for section, base, pool in pooled for line in _lines(section, base, pool)]
-    text = markdown([_table(section, base, pool) for section, base, pool in pooled])
+    text = markdown([aggregate_table(section, base, pool) for section, base, pool in pooled])
     print(text)
     out.mkdir(parents=True, exist_ok=True)
     (out / "aggregates.md").write_text(text, encoding="utf-8")
@@ -67,53 +49,13 @@ def write_aggregates(runs: Sequence[Run], folder: Path, out: Path, baseline: str
     print(f"written to {out}")
 
 
-def _estimates(pool: Pool, row: Row, base: Row | None) -> dict[str, Estimate | None]:
-    scores = 100 * pool.scores(row)
-    compared = base is not None and base in pool.runs and row != base
-    return {
-        "iqm": aggregate(interquartile_mean, scores),
-        "mean": aggregate(mean, scores),
-        "improvement": aggregate(improvement, scores, 100 * pool.scores(base))
-        if compared and base is not None
-        else None,
-    }
-
-
-def _table(section: Section, base: Row | None, pool: Pool) -> Table:
-    title = f"backbone {section.backbone}, protocol {section.protocol}, track {section.track}: across tasks"
-    tasks = ", ".join(column.task for column in pool.columns)
-    if pool.reason is not None:
-        return Table(title, (Heading(("method",)),), (), (f"Not aggregated: {pool.reason}.",))
-    names = ["method", "runs", "interquartile mean", "mean"]
-    names += [f"probability of improvement over {base.label}"] if base is not None else []
-    note = _NOTE.format(tasks=tasks, draws=DRAWS, baseline=base.label if base is not None else "a baseline")
-    reasons = [f"{row.label}: {reason}." for row, reason in pool.reasons.items()]
-    rows = [_row(pool, row, base) for row in pool.runs]
-    return Table(title, tuple(Heading((name,)) for name in names), tuple(rows), (note, *reasons))
-
-
-def _row(pool: Pool, row: Row, base: Row | None) -> tuple[str, ...]:
-    found = _estimates(pool, row, base)
-    cells = pool.runs[row]
-    texts = [_text(found["iqm"]), _text(found["mean"])]
-    texts += [_text(found["improvement"])] if base is not None else []
-    return (row.label, f"{len(cells)} tasks, {len(cells[0])} each", *texts)
-
-
-def _text(found: Estimate | None) -> str:
-    if found is None:
-        return ""
-    interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
-    return f"{found.value:.2f}{interval}"
-
-
 def _lines(section: Section, base: Row | None, pool: Pool) -> list[dict[str, Any]]:
     """A line per row, scores x 100; one without an aggregate has a reason and empty fields."""
     lines = []
     for row in section.rows if pool.reason is None else ():
         line: dict[str, Any] = {"backbone": section.backbone, "protocol": section.protocol, "track": section.track}
         line |= {"tasks": " ".join(column.task for column in pool.columns), "row": row.label}
-        found = _estimates(pool, row, base) if row in pool.runs else {}
+        found = estimates(pool, row, base) if row in pool.runs else {}
         for name in ("iqm", "mean", "improvement"):
             values = found.get(name) or (None, None, None)
             ends = zip((name, f"{name}_low", f"{name}_high"), values, strict=True)

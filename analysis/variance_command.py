@@ -7,28 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from analysis.cells import Row, Section, sections
-from analysis.records import Column, InputError, Run, read_runs
+from analysis.cells import sections
+from analysis.records import InputError, Run, read_runs
 from analysis.render import markdown, to_csv
-from analysis.tables import Heading, Table
-from analysis.variance import Component, Decomposition, decompose
-
-_NOTE = (
-    "Standard deviation of the score x 100 that one seed brings while all others stand (square root of its variance "
-    "component, an analysis of variance within the runs that differ in this seed alone), with its 95 % interval, its "
-    "number of levels, and its share of the components' sum; what two seeds do jointly is in both of their components."
-)
-
-
-class Cell(NamedTuple):
-    """A cell and its decomposition."""
-
-    section: Section
-    row: Row
-    column: Column
-    found: Decomposition
+from analysis.variance import Component
+from analysis.variance_table import Cell, decomposed, variance_table
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,15 +33,10 @@ def write_variance(runs: Sequence[Run], folder: Path, out: Path) -> None:
         InputError: with a line per cell if no cell's runs identify a component.
         OSError: if a file cannot be written.
     """
-    cells = [
-        Cell(section, row, column, decompose(members))
-        for section in sections(runs)
-        for row, column, members in section.grid()
-        if sum(run.state == "ok" for run in members) > 1
-    ]
+    cells = [cell for section in sections(runs) for cell in decomposed(section)]
     if not any(cell.found.identified for cell in cells):
         raise InputError(_refusal(folder, cells))
-    text = markdown([_table(cell) for cell in cells])
+    text = markdown([variance_table(cell) for cell in cells])
     print(text)
     out.mkdir(parents=True, exist_ok=True)
     lines = [_line(cell, component) for cell in cells for component in cell.found.components]
@@ -76,31 +56,6 @@ def _refusal(folder: Path, cells: Sequence[Cell]) -> list[str]:
         + f"; {accepted}"
         for cell in cells
     ]
-
-
-def _table(cell: Cell) -> Table:
-    section, column = cell.section, cell.column
-    title = f"{cell.row.label} on {column.task} ({column.source}, {column.subset}): {column.metric} by seed, "
-    title += f"backbone {section.backbone}, protocol {section.protocol}, track {section.track}"
-    rows = tuple(
-        (component.source, *_texts(component))
-        if component.reason is None
-        else (component.source, component.reason, "", "")
-        for component in cell.found.components
-    )
-    names = ("seed", "standard deviation", "share", "levels")
-    notes = [_NOTE]
-    if cell.found.together is not None:
-        n = len(cell.found.together_runs)
-        notes.append(f"All varied seeds together: standard deviation {100 * cell.found.together**0.5:.2f} (n={n}).")
-    return Table(title, tuple(Heading((name,)) for name in names), rows, tuple(notes))
-
-
-def _texts(component: Component) -> tuple[str, str, str]:
-    value, low, high = (100 * (part or 0.0) ** 0.5 for part in (component.variance, component.low, component.high))
-    spread = f"{value:.2f} [{low:.2f}, {high:.2f}]"
-    share = "undefined" if component.share is None else f"{100 * component.share:.0f} %"
-    return spread, share, f"{component.levels}"
 
 
 def _line(cell: Cell, component: Component) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.aggregate_table import aggregate_table
+from analysis.aggregates import pools
 from analysis.cells import Row, Section
 from analysis.differences import differences
 from analysis.publication import publication_table
@@ -20,6 +22,7 @@ from analysis.report.drilldown import Pool, drilldown
 from analysis.report.grids import Cell, Grid, difference_grid, score_grid
 from analysis.report.overview import Overview, overview
 from analysis.tables import Table, score_table
+from analysis.variance_table import decomposed, variance_table
 
 _FILES = Path(__file__).parent
 
@@ -56,6 +59,13 @@ class Plot(NamedTuple):
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
 
 
+class Folded(NamedTuple):
+    """Tables below a heading that opens them."""
+
+    heading: str
+    tables: tuple[Table, ...]
+
+
 @dataclass(frozen=True)
 class Part:
     """The tables of one section and the anchor that leads to them.
@@ -64,13 +74,13 @@ class Part:
         anchor: the end of a link.
         section: the section.
         grids: its scores, and with a baseline the differences.
-        printed: its scores as a paper prints them, where that shows more.
+        folded: further tables.
     """
 
     anchor: str
     section: Section
     grids: tuple[Grid, ...]
-    printed: Table | None
+    folded: tuple[Folded, ...]
 
 
 def page(
@@ -100,19 +110,35 @@ def page(
 
 
 def _part(number: int, section: Section, baseline: Row | None) -> Part:
-    grids, printed = [score_grid(section)], _printed(section)
+    grids = [score_grid(section)]
     if baseline is not None:
         grids.append(difference_grid(section, baseline, differences(section, baseline)))
     above = grids[0].notes
     grids[1:] = [replace(grid, notes=_further(grid.notes, above)) for grid in grids[1:]]
-    if printed is not None:
-        printed = replace(printed, notes=_further(printed.notes, above))
-    return Part(f"table-{number}", section, tuple(grids), printed)
+    folded = tuple(part for part in _folded(section, baseline, above) if part.tables)
+    return Part(f"table-{number}", section, tuple(grids), folded)
 
 
-def _printed(section: Section) -> Table | None:
+def _folded(section: Section, baseline: Row | None, above: Sequence[str]) -> Iterator[Folded]:
+    """The scores as a paper prints them, where that shows more, aggregates, and variances where the runs tell them."""
+    yield Folded("As a paper prints it: best cells, averages, published numbers", _once(_printed(section), above))
+    yield Folded("Across tasks", tuple(aggregate_table(section, baseline, pool) for pool in pools(section)))
+    told = [variance_table(cell) for cell in decomposed(section) if cell.found.identified]
+    yield Folded("Which seeds the scores depend on", _once(told))
+
+
+def _printed(section: Section) -> tuple[Table, ...]:
     table, plain = publication_table(section), score_table(section)
-    return None if (table.headings, table.rows, table.marks) == (plain.headings, plain.rows, plain.marks) else table
+    return () if (table.headings, table.rows, table.marks) == (plain.headings, plain.rows, plain.marks) else (table,)
+
+
+def _once(tables: Sequence[Table], above: Sequence[str] = ()) -> tuple[Table, ...]:
+    """The tables, each without the notes that stand above already."""
+    shown, found = list(above), []
+    for table in tables:
+        found.append(replace(table, notes=_further(table.notes, shown)))
+        shown += table.notes
+    return tuple(found)
 
 
 def _further(notes: Sequence[str], above: Sequence[str]) -> tuple[str, ...]:

@@ -130,6 +130,29 @@ def test_the_table_as_a_paper_prints_it_has_averages_and_marks(runs: Path) -> No
     assert len(re.findall(r'class="number best">(90|85)\.00', text)) == 2
 
 
+def test_aggregates_and_variances_stand_folded_where_runs_give_them(runs: Path) -> None:
+    for task, score in (("glue/sst2", 0.9), ("glue/rte", 0.6)):
+        for method in ("lora", "head"):
+            write(runs, record(method, task=task, score=score))
+    assert "Which seeds the scores depend on" not in drawn(runs)
+    for seed in range(1, 3):
+        seeds = dict.fromkeys(("partition", "init", "head", "data", "split"), 0) | {"head": seed}
+        for task, score in (("glue/sst2", 0.9), ("glue/rte", 0.6)):
+            write(runs, record("lora", task=task, score=score + 0.01 * seed, seeds=seeds))
+            write(runs, record("head", task=task, score=score - 0.1, seeds=seeds))
+    text = drawn(runs, "head")
+    assert re.findall("<summary>(Across tasks|Which seeds.*)</summary>", text) == [
+        "Across tasks",
+        "Which seeds the scores depend on",
+    ]
+    assert len(re.findall(r">76\.00 \[7", text)) == 2  # interquartile mean and mean of lora
+    assert "probability of improvement over head" in text
+    assert text.count("lora, r=8 on glue/sst2 (local, full): accuracy by seed") == 2  # of the region and the heading
+    assert ">1.00 [0.52, 6.28]<" in text
+    assert text.count("Standard deviation of the score x 100 that one seed brings") == 1
+    assert "Across tasks" not in drawn(runs / "glue-sst2")
+
+
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "elsewhere" / "second"
     first.mkdir()
