@@ -40,9 +40,19 @@ class PooledClassifier(PreTrainedModel):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None, **inputs: Any
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        **inputs: Any,
     ) -> SequenceClassifierOutput:
-        """Logits (batch, num_labels) and, given labels (batch,), the mean loss."""
+        """Logits (batch, num_labels) and, given labels (batch,), the mean loss.
+
+        Every column of a tokenizer is named here: `Trainer` drops those that a forward does not name.
+        """
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
         if self.pooling == "mean":
             mask = attention_mask.unsqueeze(-1).to(states.dtype)
