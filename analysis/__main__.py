@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,7 +32,10 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 2, with a line for each thing wrong, where the input is bad."""
+    """Run the command; the exit status is 2, with a line for each thing wrong, where the input is bad.
+
+    It is 1 where whoever reads the output has gone (`| head`): no error, but the command did not end.
+    """
     parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in COMMANDS:
@@ -39,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.execute(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail once more as the interpreter ends (Python's documentation, "Note on SIGPIPE").
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except InputError as error:
         print("\n".join(error.lines), file=sys.stderr)
         return 2

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from analysis.__main__ import main
 from tests.analysis.conftest import RecordWriter, record, write
+from tests.conftest import ROOT
 
 FILES = ["cells.json", "differences.csv", "tables.csv", "tables.md", "tables.tex"]
 
@@ -108,3 +112,14 @@ def test_unknown_commands_and_formats_are_status_2(arguments: list[str], capsys:
         main(arguments)
     assert stopped.value.code == 2
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["published"], ["tables", "."]])
+def test_a_reader_that_has_gone_ends_the_command_quietly(command: list[str], filled: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does, but before the first line, so that every write fails
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with open(writer, "wb") as output:
+        run = [sys.executable, "-m", "analysis", *command]
+        ended = subprocess.run(run, stdout=output, stderr=subprocess.PIPE, cwd=filled, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"")
