@@ -29,7 +29,7 @@ _NO_RESULT = re.compile(
 )
 # Keys that later records have, at the values that earlier ones imply (experiments/identity.py).
 _NEUTRAL: Mapping[str, Value] = {"recipe.accumulation": 1, "recipe.label_smoothing": 0.0, "recipe.precision": "float32"}
-_SEED = re.compile(r"(^|[._])seeds?($|\.)")
+_SEED = re.compile(r"(^|[._])(seeds?|prng_key)($|\.)")
 
 
 class InputError(Exception):

@@ -155,3 +155,12 @@ def test_analysis_imports_no_model_library() -> None:
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     heavy = {"torch", "transformers", "peft", "datasets", "experiments", "baselines", "gpart"}
     assert heavy.isdisjoint(output.split())
+
+
+@pytest.mark.parametrize("name", ["proj_seed", "projection_prng_key"])
+def test_a_projections_own_seed_is_no_setting(runs: Path, name: str) -> None:
+    content = record("lora")
+    content["config"]["method"]["config"][name] = 7
+    run = read_run(write(runs, content))
+    assert run.own_seeds == {f"method.config.{name}": 7}
+    assert f"method.config.{name}" not in run.settings
