@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.execute(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still buffered would fail once more as the interpreter ends (Python's documentation, "Note on SIGPIPE").
+        # What is still buffered would fail once more as the interpreter ends (signal, "Note on SIGPIPE").
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except InputError as error:

@@ -119,7 +119,7 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(command: list[str], fil
     reader, writer = os.pipe()
     os.close(reader)  # as `| head` does, but before the first line, so that every write fails
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with open(writer, "wb") as output:
+    with os.fdopen(writer, "wb") as output:
         run = [sys.executable, "-m", "analysis", *command]
         ended = subprocess.run(run, stdout=output, stderr=subprocess.PIPE, cwd=filled, env=environment, check=False)
     assert (ended.returncode, ended.stderr) == (1, b"")
