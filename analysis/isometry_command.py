@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.options import names
 from analysis.plots import FORMATS, Figure, figures
 from analysis.plots.isometry_table import isometry_data, isometry_markdown
-from analysis.plots_command import names, write_figures
+from analysis.plots_command import write_figures
 from analysis.records import InputError, Run, read_runs
 
 FIGURES = ("ratios", "jacobian", "spectra", "theta", "occupancy")

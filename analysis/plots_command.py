@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from analysis.options import names
 from analysis.plots import FORMATS, KINDS, Figure, figures, render
 from analysis.records import Run, read_runs
 from analysis.tables import trials_note
@@ -26,24 +26,6 @@ def _execute(options: argparse.Namespace) -> None:
     runs = read_runs(options.folder)
     found = figures(runs, options.kinds)
     write_plots(runs, found, options.out or options.folder / "plots", options.format, options.kinds)
-
-
-def names(accepted: Sequence[str], noun: str) -> dict[str, Any]:
-    """The settings of an option that takes some of a list of names, separated by commas."""
-
-    def chosen(text: str) -> tuple[str, ...]:
-        found = tuple(dict.fromkeys(text.split(",")))
-        unknown = [name for name in found if name not in accepted]
-        if unknown:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: unknown {noun}; accepted: {', '.join(accepted)}")
-        return found
-
-    return {
-        "type": chosen,
-        "default": tuple(accepted),
-        "metavar": "NAMES",
-        "help": f"of {','.join(accepted)} (default: all)",
-    }
 
 
 def write_plots(

@@ -10,6 +10,7 @@ from analysis import render
 from analysis.cells import Section, sections
 from analysis.differences import Difference, baseline_row, differences
 from analysis.latex import latex
+from analysis.options import names
 from analysis.publication import publication_table
 from analysis.records import Run, read_runs
 from analysis.tables import STATISTICS, Table, difference_table, significance_table, trials_note
@@ -23,23 +24,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     tables.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
     tables.add_argument("--baseline", metavar="ROW", help="a method or a row's label to take paired differences to")
     tables.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/tables)")
-    tables.add_argument(
-        "--format", type=_formats, default=FORMATS, metavar="NAMES", help=f"of {','.join(FORMATS)} (default: all)"
-    )
+    tables.add_argument("--format", **names(FORMATS, "format"))
     tables.add_argument("--statistic", choices=STATISTICS, default="mean", help="over seeds (default: mean)")
     tables.set_defaults(
         execute=lambda o: write_tables(
             read_runs(o.folder), o.folder, o.out or o.folder / "tables", o.baseline, o.format, o.statistic
         )
     )
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: unknown format; accepted: {', '.join(FORMATS)}")
-    return names
 
 
 def write_tables(
