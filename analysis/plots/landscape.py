@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import BoundaryNorm
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
@@ -31,12 +31,12 @@ from analysis.plots.style import (
     marks,
     panels,
     plain,
-    tick_decades,
     value_axis,
 )
 from analysis.records import Run
 
-_LEVELS = 13
+_LEVELS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Of the loss above that at the kept values, in nats: one scale for basins of any depth, and for every figure."""
 _AXIS = "one unit is the norm of the trained values"
 
 
@@ -51,7 +51,14 @@ def landscape(group: Group) -> Iterator[Figure]:
 def _surfaces(group: Group, measured: Measured) -> Iterator[Figure]:
     data = frame(
         [
-            {"row": row.label, "alpha": alpha, "beta": beta, "loss": loss, "runs": run.id}
+            {
+                "row": row.label,
+                "alpha": alpha,
+                "beta": beta,
+                "loss": loss,
+                "excess": _excess(loss, found),
+                "runs": run.id,
+            }
             for row, run, found in first_of_each_row(measured)
             for alpha, line in zip(found["surface"]["alpha"], found["surface"]["loss"], strict=True)
             for beta, loss in zip(found["surface"]["beta"], line, strict=True)
@@ -61,10 +68,10 @@ def _surfaces(group: Group, measured: Measured) -> Iterator[Figure]:
         return
     labels = list(dict.fromkeys(data["row"]))
     caption = (
-        "Mean training loss on a fixed set of training examples around the kept trained values (cross), along two "
-        f"random directions normalised by filter (Li et al. 2018); {_AXIS}, for every method alike. All panels share "
-        "axes and colours; hatched: not finite. Of each row the run of the lowest seeds; a surface shows one pair of "
-        f"directions.{group.unmeasured('landscape')}"
+        "Mean training loss on a fixed set of training examples around the kept trained values (cross), less the loss "
+        f"there, along two random directions normalised by filter (Li et al. 2018); {_AXIS}, for every method alike. "
+        "All panels share axes, levels and colours; hatched: not finite. Of each row the run of the lowest seeds; a "
+        f"surface shows one pair of directions.{group.unmeasured('landscape')}"
     )
 
     def draw(canvas: Canvas) -> None:
@@ -77,25 +84,25 @@ def _surfaces(group: Group, measured: Measured) -> Iterator[Figure]:
 
 
 def _draw_surfaces(canvas: Canvas, data: pd.DataFrame, labels: Sequence[str]) -> None:
-    low, high = data["loss"].min(), data["loss"].max()
-    log = low > 0 and high > 5 * low
-    levels = np.geomspace(low, high, _LEVELS) if log else np.linspace(low, high if high > low else low + 1e-9, _LEVELS)
-    norm: Normalize = LogNorm(levels[0], levels[-1]) if log else Normalize(levels[0], levels[-1])
+    norm = BoundaryNorm(_LEVELS, 256, extend="both")
     grid = panels(canvas, labels, ("direction 1", "direction 2"))
     for axes, label in zip(grid, labels, strict=True):
-        surface = data[data["row"] == label].pivot(index="beta", columns="alpha", values="loss")
+        surface = data[data["row"] == label].pivot(index="beta", columns="alpha", values="excess")
         axes.set_facecolor("white")
         axes.patch.set_hatch("////")
         axes.patch.set_edgecolor(GREY)
         x, y, z = surface.columns, surface.index, np.ma.masked_invalid(surface.to_numpy(dtype=float))
-        axes.contourf(x, y, z, levels=levels, norm=norm, cmap=SEQUENTIAL)
-        axes.contour(x, y, z, levels=levels, colors="white", linewidths=0.3)
+        axes.contourf(x, y, z, levels=_LEVELS, norm=norm, cmap=SEQUENTIAL, extend="both")
+        axes.contour(x, y, z, levels=_LEVELS, colors="white", linewidths=0.3)
         axes.plot(0, 0, "+", color="white", ms=6, mew=1)
         axes.set_aspect("equal")
     bar = canvas.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=grid, shrink=0.9, aspect=25, pad=0.01)
-    bar.set_label("training loss")
-    if log:
-        tick_decades(bar.ax.yaxis, low, high)
+    bar.set_label("loss above the cross")
+    bar.set_ticks(_LEVELS, labels=[f"{level:g}" for level in _LEVELS])
+
+
+def _excess(loss: float | None, found: Mapping[str, Any]) -> float | None:
+    return None if loss is None or found["loss"] is None else loss - found["loss"]
 
 
 def _curves(group: Group, measured: Measured) -> Iterator[Figure]:

@@ -237,14 +237,15 @@ def test_surfaces_share_axes_and_colours(everything: Path) -> None:
     *surfaces, bar = figure.canvas().axes
     assert [axes.get_title() for axes in surfaces] == ["full", "gpart, d=4608", "head", "lora, r=8", "unilora, d=4608"]
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in surfaces}) == 1
-    limits = {tuple(collection.get_clim()) for axes in surfaces for collection in axes.collections[:1]}
-    finite = figure.data["loss"].dropna()
-    assert limits == {(finite.min(), finite.max())}
-    assert bar.get_ylabel() == "training loss"
+    scales = {tuple(axes.collections[0].levels) for axes in surfaces}
+    assert len(scales) == 1
+    assert 0.0 in next(iter(scales)), "a level parts what lies below the kept values from what lies above"
+    assert bar.get_ylabel() == "loss above the cross"
     lora = figure.data[figure.data["row"] == "lora, r=8"]
     grid = lora.pivot(index="alpha", columns="beta", values="loss").to_numpy()
     expected = np.array(landscape("lora")["surface"]["loss"], dtype=float)
     np.testing.assert_array_equal(grid, expected)
+    np.testing.assert_allclose(lora["excess"], lora["loss"] - landscape("lora")["loss"])
 
 
 def test_curves_of_the_landscape_are_means_over_directions_and_runs(everything: Path) -> None:
