@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpart import compat
 from gpart.partition import check_definition
-from gpart.schemes import scheme_named
+from gpart.schemes import SCHEMES, scheme_named
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,9 @@ class GPartConfig(PeftConfig):
         d: number of trained values, from 1 to the number of targeted weights.
         scheme: how weights are assigned to the d groups: "hash" (nothing stored, the authors' backend `stateless`),
             "iid" (the authors' `materialized`), "balanced" (the paper's; sizes differ by at most one), "block" (ours:
-            balanced, in runs of up to 64 weights, computed by copies and sums of whole runs).
+            balanced, in runs of up to 64 weights, computed by copies and sums of whole runs), "signed_magnitude" (the
+            authors' ablation: neighbours by sign and size of the base's weights, so that the seed plays no part and a
+            checkpoint belongs to one base alone).
         seed: of the assignment; it and the trained values are all that a checkpoint needs.
         isometric: scale each group by 1/sqrt(its size), so that P^T P = I. The paper's definition; False drops it.
         scope: "global", one partition over all targeted weights.
@@ -44,7 +46,7 @@ class GPartConfig(PeftConfig):
     """
 
     d: int = field(default=1024, metadata={"help": "Number of trained values."})
-    scheme: str = field(default="hash", metadata={"help": "How weights get their groups: hash, iid, balanced, block."})
+    scheme: str = field(default="hash", metadata={"help": f"How weights get their groups: {', '.join(SCHEMES)}."})
     seed: int = field(default=0, metadata={"help": "Seed of the assignment."})
     isometric: bool = field(default=True, metadata={"help": "Scale each group by 1/sqrt(its size)."})
     scope: str = field(default="global", metadata={"help": "One partition over all targeted weights: global."})

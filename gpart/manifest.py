@@ -10,6 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+#: What keys are called where their name alone would not say what to change.
+_CALLED = {"weights": "sha256 of the base weights, of which the groups are made,"}
+
 
 def canonical(value: Any) -> bytes:
     """JSON in the one spelling that is hashed."""
@@ -19,7 +22,7 @@ def canonical(value: Any) -> bytes:
 def difference(stored: Mapping[str, Any], manifest: Mapping[str, Any], stamp: Mapping[str, Any]) -> str:
     """How a stored manifest or stamp differs from those of a partition, in one line; empty if it is the same."""
     found = [
-        f"{key} is {stored.get(key)!r} in the checkpoint and {own!r} here"
+        f"{_CALLED.get(key, key)} is {stored.get(key)!r} in the checkpoint and {own!r} here"
         for key, own in manifest.items()
         if key not in ("layers", "digest") and stored.get(key) != own
     ]

@@ -6,6 +6,7 @@ from gpart.compat import DEFAULT_TARGETS, PREFIX, StateDictHooks, check_adapter_
 from gpart.config import GPartConfig
 from gpart.layer import GPartLayer, LayerSlice, check_supported
 from gpart.partition import AdaptedLayer, Partition
+from gpart.schemes import scheme_named
 
 import copy
 import json
@@ -91,15 +92,17 @@ class GPartModel(StateDictHooks):
 
     def _attach(self, config: GPartConfig, adapter_name: str, low_cpu_mem_usage: bool) -> None:
         """Make the partition of the modules found, and give each its part."""
-        weight = self._found[0][1].get_base_layer().weight
+        weights = [layer.get_base_layer().weight for _, layer in self._found]
+        weight, reads_weights = weights[0], scheme_named(config.scheme).of_weights is not None
         planned = weight.is_meta
         partition = Partition(
             scheme=config.scheme,
             d=config.d,
             seed=config.seed,
-            layers=[AdaptedLayer(name, tuple(layer.get_base_layer().weight.shape)) for name, layer in self._found],
+            layers=[AdaptedLayer(name, tuple(w.shape)) for (name, _), w in zip(self._found, weights, strict=True)],
             isometric=config.isometric,
             scope=config.scope,
+            weights=weights if reads_weights else None,
             cache_ids=config.cache_ids,
             device="cpu" if planned else weight.device,
         )

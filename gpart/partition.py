@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gpart import blocks, schemes
-from gpart.functional import Groups, IndexedGroups, accumulation_dtype
+from gpart import schemes
+from gpart.assignment import Assignment
+from gpart.functional import Groups, accumulation_dtype
 from gpart.manifest import canonical, difference
 
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
@@ -58,6 +58,8 @@ class Partition:
         layers: the layers themselves, whose names and shapes then take part in the digest.
         isometric: whether columns have length one; without, P[i, g(i)] = 1 and P^T P = diag(group sizes).
         scope: "global": every group may reach into every layer.
+        weights: the base's weights, one tensor for each layer, where the scheme is "signed_magnitude"; they are read
+            here and not kept, but their sha256 takes part in the digest.
         cache_ids: whether the groups of a layer are kept (4 bytes per weight and device) or computed at each use.
             None keeps them on the CPU, and elsewhere only where the scheme is not stateless. "block" needs no groups.
         device: where group sizes are counted.
@@ -76,6 +78,7 @@ class Partition:
         layers: Sequence[AdaptedLayer] | None = None,
         isometric: bool = True,
         scope: str = "global",
+        weights: Sequence[Tensor] | None = None,
         cache_ids: bool | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -92,21 +95,41 @@ class Partition:
         if d > self.n:
             raise ValueError(f"d: {d} exceeds the N={self.n} adapted weights; accepted are 1 to {self.n}")
         self.d, self.seed, self.isometric, self.scope = d, seed, isometric, scope
-        self._cache_ids, self._device = cache_ids, torch.device(device)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._ids: dict[tuple[int, torch.device], Tensor] = {}
+        self._weights = self._fingerprint(weights)
+        self._assignment = Assignment(self.scheme, d, seed, self.sizes, weights=weights, cache_ids=cache_ids)
+        self._device = torch.device(device)
         self._scales: dict[tuple[torch.dtype, torch.device], Tensor] = {}
-        self._all_ids: Tensor | None = None
-        self._orders: dict[torch.device, blocks.Orders] = {}
         self._sizes: Tensor | None = None
+
+    def _fingerprint(self, weights: Sequence[Tensor] | None) -> str | None:
+        """The start of the sha256 of all weights as little-endian float32; None where the scheme does not read them.
+
+        Raises:
+            ValueError: if weights are needed and missing or of other sizes, or given and not needed.
+        """
+        if self.scheme.of_weights is None:
+            if weights is not None:
+                raise ValueError(f"weights: given; accepted with scheme={self.scheme.name!r} is None")
+            return None
+        if weights is None or any(weight.is_meta for weight in weights):
+            raise ValueError(
+                f"weights: {'missing' if weights is None else 'on the meta device'}; accepted with "
+                f"scheme={self.scheme.name!r} are the values of the {len(self.layers)} layers"
+            )
+        sizes = [weight.numel() for weight in weights]
+        if sizes != self.sizes:
+            raise ValueError(f"weights: have sizes {_few(sizes)}; accepted are those of the layers, {_few(self.sizes)}")
+        digest = hashlib.sha256()
+        for weight in weights:
+            values = weight.detach().reshape(-1).to("cpu", torch.float32).contiguous()
+            digest.update(values.numpy().astype("<f4", copy=False).data)
+        return digest.hexdigest()[:16]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Partition:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_ids": {}, "_scales": {}, "_all_ids": None, "_orders": {}, "_sizes": None}
+        return self.__dict__ | {"_scales": {}, "_sizes": None}
 
     def __repr__(self) -> str:
         return f"Partition({', '.join(f'{key}={value!r}' for key, value in self.definition.items())})"
@@ -115,59 +138,22 @@ class Partition:
         """Groups of the positions from `start` to `stop`: (stop - start,) int64 on the CPU."""
         if not 0 <= start <= stop <= self.n:
             raise ValueError(f"start, stop: {start}, {stop}; accepted are 0 <= start <= stop <= N={self.n}")
-        if self.scheme.stateless:
-            return self.scheme.interval(start, stop, self.d, self.seed, torch.device("cpu")).long()
-        return self._table[start:stop].long()
+        return self._assignment.interval(start, stop).long()
 
     def layer_ids(self, index: int, device: torch.device) -> Tensor:
         """Groups of the `index`-th layer's positions: (size,) int32 on `device`."""
-        key = (index, device)
-        if key in self._ids:
-            return self._ids[key]
-        start, stop = self.offsets[index], self.offsets[index + 1]
-        with torch.inference_mode(False):
-            if self.scheme.stateless:
-                ids = self.scheme.interval(start, stop, self.d, self.seed, device)
-            else:
-                ids = self._table[start:stop].to(device)
-        # Inside a transform of torch.func even constants come wrapped; what is kept must outlive it.
-        ids = torch.func.debug_unwrap(ids)
-        if self._caches_on(device):
-            self._ids[key] = ids
-        return ids
+        return self._assignment.layer_ids(index, device)
 
     def layer_groups(self, index: int, device: torch.device) -> Groups:
         """The groups of the `index`-th layer's positions, as what spreads values over them and collects from them."""
-        if not self.scheme.in_blocks:
-            return IndexedGroups(partial(self.layer_ids, index, device))
-        return blocks.BlockGroups(self.offsets[index], self.offsets[index + 1], self.d, self._orders_on(device))
-
-    def _orders_on(self, device: torch.device) -> blocks.Orders:
-        if device not in self._orders:
-            with torch.inference_mode(False):
-                drawn = blocks.Orders.drawn(-(-self.n // self.d), self.d, self.seed)
-                self._orders[device] = drawn.to(device).map(torch.func.debug_unwrap)
-        return self._orders[device]
-
-    def _caches_on(self, device: torch.device) -> bool:
-        if self._cache_ids is not None:
-            return self._cache_ids
-        return not self.scheme.in_blocks and (device.type == "cpu" or not self.scheme.stateless)
-
-    @property
-    def _table(self) -> Tensor:
-        if self._all_ids is None:
-            assert self.scheme.table is not None
-            with torch.inference_mode(False):
-                self._all_ids = torch.func.debug_unwrap(self.scheme.table(self.d, self.seed, self.sizes))
-        return self._all_ids
+        return self._assignment.layer_groups(index, device)
 
     @property
     def group_sizes(self) -> Tensor:
         """Number of positions in each group: (d,) int64 on the CPU. Counting them warns of empty groups."""
         if self._sizes is None:
             with torch.inference_mode(False):
-                self._sizes = torch.func.debug_unwrap(self._counted())
+                self._sizes = torch.func.debug_unwrap(self._assignment.counted(self._device))
             if self.dead:
                 warnings.warn(
                     f"{self.dead} of d={self.d} coordinates reach none of the N={self.n} adapted weights under "
@@ -175,14 +161,6 @@ class Partition:
                     stacklevel=2,
                 )
         return self._sizes
-
-    def _counted(self) -> Tensor:
-        if self.scheme.in_blocks:
-            return blocks.group_sizes(self.n, self.d, self._orders_on(torch.device("cpu")))
-        sizes = torch.zeros(self.d, dtype=torch.int64)
-        for index in range(len(self.layers)):
-            sizes = sizes + torch.bincount(self.layer_ids(index, self._device), minlength=self.d).cpu()
-        return sizes
 
     @property
     def dead(self) -> int:
@@ -192,10 +170,7 @@ class Partition:
     @property
     def cached_bytes(self) -> int:
         """Bytes of state that grows with the weights held at present, on all devices together."""
-        tables = [] if self._all_ids is None else [self._all_ids]
-        storages = [ids.untyped_storage() for ids in [*self._ids.values(), *tables]]
-        tables_of_ids = sum({s.data_ptr(): s.nbytes() for s in storages}.values())
-        return tables_of_ids + sum(orders.nbytes for orders in self._orders.values())
+        return self._assignment.cached_bytes
 
     def scale(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
         """Length of the entries of each column: (d,), 1/sqrt(group size), or ones if not isometric."""
@@ -234,7 +209,7 @@ class Partition:
     @property
     def definition(self) -> dict[str, Any]:
         """What the groups are a function of, but for names and shapes of the layers."""
-        return {
+        values = {
             "scheme": self.scheme.name,
             "version": self.scheme.version,
             "d": self.d,
@@ -243,6 +218,7 @@ class Partition:
             "scope": self.scope,
             "N": self.n,
         }
+        return values if self._weights is None else {**values, "weights": self._weights}
 
     @property
     def digest(self) -> str:
@@ -252,8 +228,7 @@ class Partition:
         """
         count = min(self.n, DIGEST_POSITIONS)
         positions = torch.tensor([i * self.n // count for i in range(count)])
-        at = self.scheme.at
-        ids = at(positions, self.d, self.seed) if at else self._table[positions].long()
+        ids = self._assignment.at(positions)
         digest = hashlib.sha256(canonical([self.definition, self._layer_list]))
         digest.update(ids.numpy().astype("<i8").tobytes())
         return digest.hexdigest()
@@ -276,6 +251,10 @@ class Partition:
     def mismatch(self, stored: Mapping[str, Any]) -> str:
         """How a stored manifest or stamp differs from this partition, in one line; empty if it is the same."""
         return difference(stored, self.manifest, self.stamp)
+
+
+def _few(sizes: Sequence[int]) -> str:
+    return f"{', '.join(map(str, sizes[:4]))}{', ...' if len(sizes) > 4 else ''} ({len(sizes)} in all)"
 
 
 def check_definition(*, d: Any, seed: Any, scope: Any, scheme: str, cache_ids: bool | None) -> None:

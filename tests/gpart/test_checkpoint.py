@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from gpart import hotswap_adapter
+from gpart.schemes import SCHEMES
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from small_models import SMALL, logits, randomise, tuner
-from torch import nn
+from torch import Tensor, nn
 
 ROBERTA = SMALL["roberta"]
 CHANGES: list[tuple[dict[str, Any], str]] = [
@@ -32,7 +34,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("d", [1, 24, 1000])
-@pytest.mark.parametrize("scheme", ["hash", "iid", "balanced", "block"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.filterwarnings("ignore:.*reach none")
 def test_a_file_without_a_head_is_as_small_as_the_vector(d: int, scheme: str, tmp_path: Path) -> None:
     model = ROBERTA.adapted_model(d=d, scheme=scheme, seed=2**64 - 1, task_type=None)
@@ -95,6 +97,21 @@ def test_another_target_set_of_the_same_size_is_named(saved: Path) -> None:
     ) as error:
         PeftModel.from_pretrained(ROBERTA.new(), str(saved))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", [lambda w: w.mul_(2), lambda w: w[0, :1].add_(1)], ids=["all", "one"])
+def test_groups_of_other_weights_are_refused(change: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
+    ROBERTA.adapted_model(scheme="signed_magnitude").save_pretrained(str(tmp_path))
+    loaded = PeftModel.from_pretrained(ROBERTA.new(), str(tmp_path))
+    assert torch.equal(logits(loaded), logits(ROBERTA.adapted_model(scheme="signed_magnitude")))
+    other: Any = ROBERTA.new()
+    with torch.no_grad():
+        change(other.roberta.encoder.layer[1].attention.self.value.weight)
+    with pytest.raises(ValueError, match=r"checkpoint: .*sha256 of the base weights, of which the groups are made"):
+        PeftModel.from_pretrained(other, str(tmp_path))
+    edit(tmp_path, {"partition": None})
+    with pytest.raises(ValueError, match="sha256 of the base weights"):
+        PeftModel.from_pretrained(other, str(tmp_path))
 
 
 class Pair(nn.Module):

@@ -16,8 +16,15 @@ SIZES = [400, 120, 480]
 N, D = sum(SIZES), 40
 
 
+def weights(sizes: list[int] = SIZES) -> list[Tensor]:
+    return list(torch.randn(sum(sizes), generator=torch.Generator().manual_seed(8)).split(sizes))
+
+
 def partition(scheme: str, **changes: Any) -> Partition:
-    return Partition(**{"scheme": scheme, "d": D, "seed": 5, "layer_sizes": SIZES, **changes})
+    values: dict[str, Any] = {"scheme": scheme, "d": D, "seed": 5, "layer_sizes": SIZES}
+    if scheme == "signed_magnitude":
+        values["weights"] = weights()
+    return Partition(**{**values, **changes})
 
 
 def matrix(p: Partition) -> Tensor:
@@ -117,10 +124,14 @@ def test_scale_is_one_over_the_root_of_the_size_in_the_type_asked_for() -> None:
         ({"d": True}, r"d: True; accepted"),
         ({"seed": -1}, r"seed: -1; accepted are integers from 0 to 2\*\*64 - 1"),
         ({"seed": 2**64}, r"seed: 18446744073709551616; accepted"),
-        ({"scheme": "blok"}, r"scheme: 'blok' is unknown; accepted are 'balanced', 'block', 'hash', 'iid'"),
+        ({"scheme": "blok"}, r"'blok' is unknown; accepted are 'balanced', 'block', 'hash', 'iid', 'signed_magn"),
         ({"scheme": "block", "cache_ids": True}, r"cache_ids: True; accepted with scheme='block'"),
         ({"scope": "transformer_block"}, r"scope: 'transformer_block'; accepted is 'global'"),
         ({"scheme": "iid", "cache_ids": False}, r"cache_ids: False; accepted with scheme='iid'"),
+        ({"scheme": "signed_magnitude", "weights": None}, r"weights: missing; accepted .* values of the 3 layers"),
+        ({"scheme": "signed_magnitude", "weights": [torch.ones(3, device="meta")]}, "weights: on the meta device; acc"),
+        ({"scheme": "signed_magnitude", "weights": [torch.ones(1000)]}, r"have sizes 1000 \(1 in all\); accepted are"),
+        ({"weights": [torch.ones(size) for size in SIZES]}, "weights: given; accepted with scheme='hash' is None"),
         ({"layer_sizes": None}, r"layers, layer_sizes: exactly one"),
     ],
 )
@@ -167,12 +178,35 @@ def test_another_partition_has_another_digest_and_says_why(changes: dict[str, An
 def test_groups_that_changed_under_the_same_definition_are_noticed() -> None:
     p = partition("iid")
     manifest = p.manifest
-    table = p._table.clone()
-    table[17] = (table[17] + 1) % D
     drifted = partition("iid")
-    drifted._all_ids = table
+    table = drifted._assignment._table
+    table[17] = (table[17] + 1) % D
     assert drifted.mismatch(manifest) == drifted.mismatch(p.stamp) != ""
     assert "torch draws other random numbers" in drifted.mismatch(manifest)
+
+
+def test_other_base_weights_are_noticed() -> None:
+    """Even by a change of one weight that leaves every group as it is."""
+    p, changed = partition("signed_magnitude"), weights()
+    changed[1][7] *= 1 + 1e-6
+    other = partition("signed_magnitude", weights=changed)
+    assert torch.equal(p.group_ids(0, N), other.group_ids(0, N))
+    assert p.digest != other.digest
+    for stored in (p.manifest, p.stamp):
+        assert other.mismatch(stored).startswith("sha256 of the base weights, of which the groups are made, is '")
+        assert not partition("signed_magnitude", weights=[weight.double() for weight in weights()]).mismatch(stored)
+
+
+def test_weights_are_read_once_and_travel_as_groups() -> None:
+    read = weights()
+    p = partition("signed_magnitude", weights=read)
+    ids = p.group_ids(0, N)
+    for weight in read:
+        weight.zero_()
+    loaded = pickle.loads(pickle.dumps(p))
+    assert torch.equal(p.group_ids(0, N), ids)
+    assert torch.equal(loaded.group_ids(0, N), ids)
+    assert loaded.digest == p.digest == partition("signed_magnitude").digest
 
 
 @pytest.mark.parametrize("digest", [None, "", "0" * 64])
@@ -226,16 +260,22 @@ def test_what_is_cached_inside_a_transform_outlives_it(scheme: str) -> None:
     assert not any(torch._C._functorch.is_functorch_wrapped_tensor(cache) for cache in caches)
 
 
+def weights_for(scheme: str, layers: list[AdaptedLayer]) -> dict[str, Any]:
+    return {"weights": weights([layer.size for layer in layers])} if scheme == "signed_magnitude" else {}
+
+
 # Raise the scheme's version when one of these changes: checkpoints made before would otherwise load into other groups.
 GOLDEN = {
     "balanced": "0056538d0349cde1e8a5b3e03114ecbb2c22af45852f9f931577470413e078d8",
     "block": "a5d302a99b4d4f7a061dcc448130076e94f48f09ec29acfa0dc782d2b13ab843",
     "hash": "ecdae30c5e9fb7b86fd1c6863455a05dcaa2bfc15b4afc018219c05c6c13dee6",
     "iid": "4265a5cf2f9dff6aa19a582d5d17fd813c55cf39a2c89d8e9de785163efc99c0",
+    "signed_magnitude": "e771d6e6e0462778449bbf24aafad4c8fabc865e6f894681f2a7d6f2337b3a0b",
 }
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_digests_do_not_change(scheme: str) -> None:
-    p = Partition(scheme=scheme, d=4608, seed=42, layers=[AdaptedLayer("query", (384, 384)), LAYERS[0]])
+    layers = [AdaptedLayer("query", (384, 384)), LAYERS[0]]
+    p = partition(scheme, d=4608, seed=42, layers=layers, layer_sizes=None, **weights_for(scheme, layers))
     assert p.digest == GOLDEN[scheme]

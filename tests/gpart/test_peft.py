@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpart import GPartConfig, GPartLayer, GPartModel, compat
+from gpart.schemes import SCHEMES
 
 import copy
 import json
@@ -100,7 +101,7 @@ def test_a_new_adapter_changes_nothing_and_trains_one_vector(small: Small) -> No
 
 
 @pytest.mark.parametrize("small", [BERT, ROBERTA, GPT2], ids=["bert", "roberta", "gpt2"])  # Llama norms in float32
-@pytest.mark.parametrize("scheme", ["hash", "iid", "balanced", "block"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_gradients_of_a_float64_model_agree_with_finite_differences(small: Small, scheme: str) -> None:
     model = get_peft_model(small.new().double(), small.config(d=6, scheme=scheme)).eval()
     theta = tuner(model).gpart_theta["default"]

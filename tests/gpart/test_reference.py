@@ -32,6 +32,12 @@ def assert_same_groups_and_scales(partition: Partition, case: dict[str, Any]) ->
     assert sha256(partition.scale(torch.float32), "<f4") == case["scales"]
 
 
+def encoder_weights() -> Tensor:
+    """1769472 normal values, every seventh of which is rounded to half precision, so that some are equal."""
+    weights = torch.randn(1769472, generator=torch.Generator().manual_seed(6))
+    return torch.where(torch.arange(len(weights)) % 7 == 0, weights.half().float(), weights)
+
+
 def adapted(case: dict[str, Any]) -> Any:
     build, targets = MODELS[case["model"]]
     base = build()
@@ -49,10 +55,10 @@ def outputs(model: Any) -> Tensor:
 
 def test_every_scheme_and_model_is_there() -> None:
     assert {(c["scheme"], c["model"]) for c in OF_MODELS} == {
-        (scheme, model) for scheme in ("hash", "iid", "balanced") for model in MODELS
+        (scheme, model) for scheme in ("hash", "iid", "balanced", "signed_magnitude") for model in MODELS
     }
-    assert len(CASES) == 20
-    assert sum("outputs" in case for case in CASES) == 15
+    assert len(CASES) == 23
+    assert sum("outputs" in case for case in CASES) == 17
 
 
 @CASE
@@ -62,7 +68,9 @@ def test_groups_and_scales_of_a_model(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case["model"]], ids=lambda c: c["scheme"])
 def test_groups_and_scales_at_the_size_of_a_small_encoder(case: dict[str, Any]) -> None:
-    partition = Partition(scheme=case["scheme"], d=case["d"], seed=case["seed"], layer_sizes=[147456] * 12)
+    sizes = [147456] * 12
+    weights = encoder_weights().split(sizes) if case["scheme"] == "signed_magnitude" else None
+    partition = Partition(scheme=case["scheme"], d=case["d"], seed=case["seed"], layer_sizes=sizes, weights=weights)
     assert_same_groups_and_scales(partition, case)
 
 

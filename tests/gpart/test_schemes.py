@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from gpart import schemes
 from gpart.hashing import hash_groups, splitmix64
-from gpart.schemes import SCHEMES, balanced_table, iid_table, scheme_named
+from gpart.schemes import SCHEMES, balanced_table, iid_table, scheme_named, signed_magnitude_table
 
 from types import SimpleNamespace
 
@@ -57,11 +57,56 @@ def test_balanced_refuses_what_does_not_fit_in_memory(monkeypatch: pytest.Monkey
         balanced_table(3, 0, [100])
 
 
+def test_signed_magnitude_keeps_neighbours_of_one_sign_together() -> None:
+    weights = torch.tensor([0.5, -0.1, 0.0, -3.0, 2.0, 0.1, -0.2, 1.0, -0.0, 0.3])
+    # Three of ten are negative: round(5 * 0.3) = 2 groups; seven others in three runs of 2, 2 and 3.
+    assert signed_magnitude_table(weights, 5).tolist() == [4, 0, 2, 1, 4, 3, 1, 4, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("n_negative", "d", "k"), [(1, 4, 1), (99, 4, 3), (50, 7, 4), (50, 5, 2), (30, 10, 3), (13, 100, 13), (50, 99, 50)]
+)
+def test_signed_magnitude_gives_each_side_its_share_of_groups(n_negative: int, d: int, k: int) -> None:
+    weights = torch.randperm(100, generator=torch.Generator().manual_seed(0)) + 1.0
+    weights[torch.randperm(100, generator=torch.Generator().manual_seed(1))[:n_negative]] *= -1
+    groups = signed_magnitude_table(weights, d)
+    assert groups.dtype == torch.int32
+    for side, own in ((weights < 0, range(k)), (weights >= 0, range(k, d))):
+        in_order = groups[side][weights[side].abs().argsort()]
+        assert torch.equal(in_order, in_order.sort().values)
+        counts = torch.bincount(groups[side], minlength=d)[list(own)]
+        assert counts.sum() == side.sum()
+        assert counts.min() >= 1
+        assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_signed_magnitude_of_one_sign_and_of_one_group(sign: int) -> None:
+    weights = sign * torch.tensor([4.0, 1.0, 3.0, 2.0])
+    assert signed_magnitude_table(weights, 2).tolist() == [1, 0, 1, 0]
+    assert signed_magnitude_table(torch.tensor([1.0, -1.0]), 1).tolist() == [0, 0]
+
+
+def test_signed_magnitude_orders_equal_and_nearly_equal_weights_by_position() -> None:
+    assert signed_magnitude_table(torch.ones(6), 3).tolist() == [0, 0, 1, 1, 2, 2]
+    # The keys are 3 * 1.0 + 0 / 3 and 3 * size + 1 / 3.
+    assert signed_magnitude_table(torch.tensor([1.0, 0.89]), 2).tolist() == [0, 1]
+    assert signed_magnitude_table(torch.tensor([1.0, 0.88]), 2).tolist() == [1, 0]
+
+
+def test_signed_magnitude_refuses_what_does_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemes.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(ValueError, match=r"'signed_magnitude' sorts all N=100 .* takes 5600 bytes of which 1000 are"):
+        signed_magnitude_table(torch.ones(100), 3)
+
+
 def test_the_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     for scheme in SCHEMES.values():
         if scheme.table:
             scheme.table(5, 1, [40])
+        elif scheme.of_weights:
+            scheme.of_weights(torch.ones(40), 5)
         else:
             scheme.interval(0, 40, 5, 1, CPU)
     assert torch.equal(torch.get_rng_state(), before)

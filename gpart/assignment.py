@@ -1,0 +1,127 @@
+"""The groups of some layers' positions under one scheme, and what is kept of them in memory."""
+
+from __future__ import annotations
+
+from gpart import blocks
+from gpart.functional import Groups, IndexedGroups
+from gpart.schemes import Scheme
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_CPU = torch.device("cpu")
+
+
+class Assignment:
+    """Gives each of n positions one of d groups. Fixed once made; all but a table of weights can be made again.
+
+    Args:
+        scheme: how positions get their groups.
+        d: number of groups.
+        seed: of the assignment.
+        sizes: number of positions of each layer.
+        weights: the base's weights, one tensor for each layer, for a scheme that reads them; it does so here, once, so
+            that weights may change afterwards.
+        cache_ids: whether the groups of a layer are kept; see `Partition`.
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        d: int,
+        seed: int,
+        sizes: Sequence[int],
+        *,
+        weights: Sequence[Tensor] | None = None,
+        cache_ids: bool | None = None,
+    ) -> None:
+        self.scheme, self.d, self.seed = scheme, d, seed
+        self.sizes = list(sizes)
+        self.offsets = [0, *accumulate(self.sizes)]
+        self.n = self.offsets[-1]
+        self._cache_ids = cache_ids
+        self._ids: dict[tuple[int, torch.device], Tensor] = {}
+        self._orders: dict[torch.device, blocks.Orders] = {}
+        self._all_ids: Tensor | None = None
+        if scheme.of_weights is not None:
+            assert weights is not None
+            with torch.inference_mode(False), torch.no_grad():
+                flat = torch.cat([weight.reshape(-1).to("cpu", torch.float32) for weight in weights])
+                self._all_ids = torch.func.debug_unwrap(scheme.of_weights(flat, d))
+
+    def __getstate__(self) -> dict[str, Any]:
+        table = self._all_ids if self.scheme.of_weights else None
+        return self.__dict__ | {"_ids": {}, "_orders": {}, "_all_ids": table}
+
+    def at(self, positions: Tensor) -> Tensor:
+        """Groups of int64 `positions` on the CPU: int64, of the same shape."""
+        if self.scheme.at is not None:
+            return self.scheme.at(positions, self.d, self.seed)
+        return self._table[positions].long()
+
+    def interval(self, start: int, stop: int, device: torch.device = _CPU) -> Tensor:
+        """Groups of the positions from `start` to `stop`: (stop - start,) int32 on `device`."""
+        if self.scheme.stateless:
+            return self.scheme.interval(start, stop, self.d, self.seed, device)
+        return self._table[start:stop].to(device)
+
+    def layer_ids(self, index: int, device: torch.device) -> Tensor:
+        """Groups of the `index`-th layer's positions: (size,) int32 on `device`."""
+        key = (index, device)
+        if key in self._ids:
+            return self._ids[key]
+        with torch.inference_mode(False):
+            ids = self.interval(self.offsets[index], self.offsets[index + 1], device)
+        # Inside a transform of torch.func even constants come wrapped; what is kept must outlive it.
+        ids = torch.func.debug_unwrap(ids)
+        if self._caches_on(device):
+            self._ids[key] = ids
+        return ids
+
+    def layer_groups(self, index: int, device: torch.device) -> Groups:
+        """The groups of the `index`-th layer's positions, as what spreads values over them and collects from them."""
+        if not self.scheme.in_blocks:
+            return IndexedGroups(partial(self.layer_ids, index, device))
+        return blocks.BlockGroups(self.offsets[index], self.offsets[index + 1], self.d, self._orders_on(device))
+
+    def _orders_on(self, device: torch.device) -> blocks.Orders:
+        if device not in self._orders:
+            with torch.inference_mode(False):
+                drawn = blocks.Orders.drawn(-(-self.n // self.d), self.d, self.seed)
+                self._orders[device] = drawn.to(device).map(torch.func.debug_unwrap)
+        return self._orders[device]
+
+    def _caches_on(self, device: torch.device) -> bool:
+        if self._cache_ids is not None:
+            return self._cache_ids
+        return not self.scheme.in_blocks and (device.type == "cpu" or not self.scheme.stateless)
+
+    @property
+    def _table(self) -> Tensor:
+        if self._all_ids is None:
+            assert self.scheme.table is not None
+            with torch.inference_mode(False):
+                self._all_ids = torch.func.debug_unwrap(self.scheme.table(self.d, self.seed, self.sizes))
+        return self._all_ids
+
+    def counted(self, device: torch.device) -> Tensor:
+        """Number of positions in each group: (d,) int64 on the CPU, counted on `device`."""
+        if self.scheme.in_blocks:
+            return blocks.group_sizes(self.n, self.d, self._orders_on(_CPU))
+        sizes = torch.zeros(self.d, dtype=torch.int64)
+        for index in range(len(self.sizes)):
+            sizes = sizes + torch.bincount(self.layer_ids(index, device), minlength=self.d).cpu()
+        return sizes
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of state that grows with the weights held at present, on all devices together."""
+        tables = [] if self._all_ids is None else [self._all_ids]
+        storages = [ids.untyped_storage() for ids in [*self._ids.values(), *tables]]
+        tables_of_ids = sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+        return tables_of_ids + sum(orders.nbytes for orders in self._orders.values())
