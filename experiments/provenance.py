@@ -15,6 +15,8 @@ import torch
 
 _PACKAGES = ("torch", "transformers", "peft", "datasets", "tokenizers", "accelerate", "numpy", "scikit-learn", "scipy")
 _ROOT = Path(__file__).resolve().parent.parent
+_CODE = ("gpart", "baselines", "conf", "experiments", "run.py", "pyproject.toml", "constraints.txt")
+"""What can change a result; records and drawings that lie in the checkout cannot."""
 
 
 def collect(determinism: str) -> dict[str, Any]:
@@ -35,10 +37,10 @@ def collect(determinism: str) -> dict[str, Any]:
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """The commit of this checkout and whether files differ from it; (None, None) outside a checkout."""
+    """The commit of this checkout and whether its code differs from it; (None, None) outside a checkout."""
     try:
         sha = _git("rev-parse", "HEAD")
-        return sha, bool(_git("status", "--porcelain"))
+        return sha, bool(_git("status", "--porcelain", "--", *_CODE))
     except (OSError, subprocess.CalledProcessError):
         return None, None
 
