@@ -11,6 +11,7 @@ from analysis.statistics import (
     Interval,
     bootstrap_interval,
     example_interval,
+    score_interval,
     seed_interval,
     summarize,
     two_level_interval,
@@ -64,7 +65,7 @@ def test_the_bootstrap_over_few_seeds_is_too_narrow_by_what_is_documented(n: int
         assert found is not None
         return found
 
-    assert least <= coverage(interval, 80, 1500) <= most
+    assert least <= coverage(interval, 80, 800) <= most
 
 
 def simulated(generator: np.random.Generator, seeds: int, examples: int, seed_spread: float) -> tuple[list, np.ndarray]:
@@ -96,7 +97,18 @@ def test_the_paired_bootstrap_over_examples_holds_its_level_for_given_seeds(
         found, _ = example_interval("accuracy", *simulated(generator, seeds, examples, seed_spread=0.0))
         return found.low, found.high
 
-    assert coverage(interval, 0.1, 1500) == pytest.approx(0.95, abs=error(1500))
+    assert coverage(interval, 0.1, 800) == pytest.approx(0.95, abs=error(800))
+
+
+@pytest.mark.slow
+def test_the_bootstrap_of_one_score_holds_its_level_for_the_given_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.statistics.DRAWS", 1000)
+
+    def interval(generator: np.random.Generator) -> tuple[float, float]:
+        pairs, label = simulated(generator, 1, 400, seed_spread=0.0)
+        return score_interval("accuracy", pairs[0][0], label)
+
+    assert coverage(interval, 0.8, 800) == pytest.approx(0.95, abs=error(800))
 
 
 @pytest.mark.slow
@@ -113,7 +125,7 @@ def test_the_interval_over_seeds_and_examples_holds_its_level_or_more(
         assert isinstance(found, Interval)
         return found.low, found.high
 
-    assert coverage(both, 0.1, 1500) >= 0.95 - error(1500)
+    assert coverage(both, 0.1, 800) >= 0.95 - error(800)
 
 
 @pytest.mark.slow
