@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpart import blocks
-from gpart.functional import Groups, IndexedGroups
+from gpart.functional import Groups, IndexedGroups, SomeGroups
 from gpart.schemes import Scheme
 
 from collections.abc import Sequence
@@ -18,7 +18,9 @@ _CPU = torch.device("cpu")
 
 
 class Assignment:
-    """Gives each of n positions one of d groups. Fixed once made; all but a table of weights can be made again.
+    """Gives each of n positions one of d groups, numbered from `first` on.
+
+    Fixed once made; all but a table made of weights can be made again.
 
     Args:
         scheme: how positions get their groups.
@@ -28,6 +30,7 @@ class Assignment:
         weights: the base's weights, one tensor for each layer, for a scheme that reads them; it does so here, once, so
             that weights may change afterwards.
         cache_ids: whether the groups of a layer are kept; see `Partition`.
+        first: number of the first group.
     """
 
     def __init__(
@@ -39,8 +42,9 @@ class Assignment:
         *,
         weights: Sequence[Tensor] | None = None,
         cache_ids: bool | None = None,
+        first: int = 0,
     ) -> None:
-        self.scheme, self.d, self.seed = scheme, d, seed
+        self.scheme, self.d, self.seed, self.first = scheme, d, seed, first
         self.sizes = list(sizes)
         self.offsets = [0, *accumulate(self.sizes)]
         self.n = self.offsets[-1]
@@ -52,7 +56,7 @@ class Assignment:
             assert weights is not None
             with torch.inference_mode(False), torch.no_grad():
                 flat = torch.cat([weight.reshape(-1).to("cpu", torch.float32) for weight in weights])
-                self._all_ids = torch.func.debug_unwrap(scheme.of_weights(flat, d))
+                self._all_ids = torch.func.debug_unwrap(scheme.of_weights(flat, d) + first)
 
     def __getstate__(self) -> dict[str, Any]:
         table = self._all_ids if self.scheme.of_weights else None
@@ -61,13 +65,14 @@ class Assignment:
     def at(self, positions: Tensor) -> Tensor:
         """Groups of int64 `positions` on the CPU: int64, of the same shape."""
         if self.scheme.at is not None:
-            return self.scheme.at(positions, self.d, self.seed)
+            return self.scheme.at(positions, self.d, self.seed) + self.first
         return self._table[positions].long()
 
     def interval(self, start: int, stop: int, device: torch.device = _CPU) -> Tensor:
         """Groups of the positions from `start` to `stop`: (stop - start,) int32 on `device`."""
         if self.scheme.stateless:
-            return self.scheme.interval(start, stop, self.d, self.seed, device)
+            ids = self.scheme.interval(start, stop, self.d, self.seed, device)
+            return ids + self.first if self.first else ids
         return self._table[start:stop].to(device)
 
     def layer_ids(self, index: int, device: torch.device) -> Tensor:
@@ -83,11 +88,19 @@ class Assignment:
             self._ids[key] = ids
         return ids
 
-    def layer_groups(self, index: int, device: torch.device) -> Groups:
-        """The groups of the `index`-th layer's positions, as what spreads values over them and collects from them."""
+    def layer_groups(self, index: int, device: torch.device, whole: bool = True) -> Groups:
+        """The groups of the `index`-th layer's positions, as what spreads values over them and collects from them.
+
+        Args:
+            index: of the layer.
+            device: of the values.
+            whole: whether there are no other groups than these d.
+        """
         if not self.scheme.in_blocks:
             return IndexedGroups(partial(self.layer_ids, index, device))
-        return blocks.BlockGroups(self.offsets[index], self.offsets[index + 1], self.d, self._orders_on(device))
+        orders = self._orders_on(device)
+        groups = blocks.BlockGroups(self.offsets[index], self.offsets[index + 1], self.d, orders)
+        return groups if whole else SomeGroups(groups, self.first, self.d)
 
     def _orders_on(self, device: torch.device) -> blocks.Orders:
         if device not in self._orders:
@@ -106,7 +119,8 @@ class Assignment:
         if self._all_ids is None:
             assert self.scheme.table is not None
             with torch.inference_mode(False):
-                self._all_ids = torch.func.debug_unwrap(self.scheme.table(self.d, self.seed, self.sizes))
+                table = self.scheme.table(self.d, self.seed, self.sizes)
+                self._all_ids = torch.func.debug_unwrap(table + self.first)
         return self._all_ids
 
     def counted(self, device: torch.device) -> Tensor:
@@ -115,7 +129,7 @@ class Assignment:
             return blocks.group_sizes(self.n, self.d, self._orders_on(_CPU))
         sizes = torch.zeros(self.d, dtype=torch.int64)
         for index in range(len(self.sizes)):
-            sizes = sizes + torch.bincount(self.layer_ids(index, device), minlength=self.d).cpu()
+            sizes = sizes + torch.bincount(self.layer_ids(index, device) - self.first, minlength=self.d).cpu()
         return sizes
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gpart import compat
 from gpart.partition import check_definition
 from gpart.schemes import SCHEMES, scheme_named
+from gpart.scopes import SCOPES
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,12 +26,13 @@ class GPartConfig(PeftConfig):
             checkpoint belongs to one base alone).
         seed: of the assignment; it and the trained values are all that a checkpoint needs.
         isometric: scale each group by 1/sqrt(its size), so that P^T P = I. The paper's definition; False drops it.
-        scope: "global", one partition over all targeted weights.
+        scope: "global", one partition over all targeted weights, or "transformer_block" (the authors' ablation), one
+            for each numbered block, over a part of its own of the d values; no module outside may be targeted.
         target_modules: names or endings of the modules to adapt, a regular expression, or "all-linear"; None takes
             PEFT's defaults for the architecture. `nn.Linear` and transformers' `Conv1D` are supported.
         exclude_modules: modules to leave out, in the same forms.
         layers_to_transform: numbers of the blocks to adapt; None is all of them.
-        layers_pattern: name of the list of blocks, where PEFT does not know it.
+        layers_pattern: name of the list of blocks, where PEFT, or the scope "transformer_block", does not know it.
         modules_to_save: modules to train and save beside the adapter, such as a classification head.
         dropout: probability with which an entry of the weight change is dropped in training (authors: 0.1 on GLUE,
             0 on images, 0.05 on math).
@@ -49,7 +51,7 @@ class GPartConfig(PeftConfig):
     scheme: str = field(default="hash", metadata={"help": f"How weights get their groups: {', '.join(SCHEMES)}."})
     seed: int = field(default=0, metadata={"help": "Seed of the assignment."})
     isometric: bool = field(default=True, metadata={"help": "Scale each group by 1/sqrt(its size)."})
-    scope: str = field(default="global", metadata={"help": "One partition over all targeted weights: global."})
+    scope: str = field(default="global", metadata={"help": f"Over what a group reaches: {', '.join(SCOPES)}."})
     target_modules: list[str] | set[str] | str | None = field(
         default=None, metadata={"help": "Modules to adapt: names, endings, a regular expression, or 'all-linear'."}
     )
@@ -82,15 +84,22 @@ class GPartConfig(PeftConfig):
             raise ValueError(f"dropout: {self.dropout!r}; accepted are probabilities from 0 to below 1")
         if self.bias != "none":
             raise ValueError(f"bias: {self.bias!r}; accepted is 'none'")
-        if isinstance(self.target_modules, str):
-            for name in ("layers_to_transform", "layers_pattern"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name}: {getattr(self, name)!r}; accepted with a string target_modules is None")
-        if self.layers_pattern and self.layers_to_transform is None:
-            raise ValueError(f"layers_pattern: {self.layers_pattern!r}; accepted without layers_to_transform is None")
+        self._check_layers()
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), list):
                 setattr(self, name, set(getattr(self, name)))
+
+    def _check_layers(self) -> None:
+        """Refuse a selection of blocks that would have no effect."""
+        if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
+            raise ValueError(
+                f"layers_to_transform: {self.layers_to_transform!r}; accepted with a string target_modules is None"
+            )
+        if self.layers_pattern and self.layers_to_transform is None and self.scope != "transformer_block":
+            raise ValueError(
+                f"layers_pattern: {self.layers_pattern!r}; accepted without layers_to_transform or "
+                "scope='transformer_block' is None"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration in types that JSON has."""

@@ -51,6 +51,30 @@ class IndexedGroups:
 
 
 @dataclass(frozen=True)
+class SomeGroups:
+    """Groups that are some of more, none of whose others reach the layer.
+
+    Attributes:
+        groups: those that do, numbered from 0 on.
+        first: number of the first of them among all.
+        count: how many they are.
+    """
+
+    groups: Groups
+    first: int
+    count: int
+
+    def spread(self, value: Tensor) -> Tensor:
+        """See `Groups.spread`."""
+        return self.groups.spread(value.narrow(0, self.first, self.count))
+
+    def collect(self, gradient: Tensor, d: int) -> Tensor:
+        """See `Groups.collect`."""
+        collected = self.groups.collect(gradient, self.count)
+        return F.pad(collected, (self.first, d - self.first - self.count))
+
+
+@dataclass(frozen=True)
 class Term:
     """One adapter's part in a layer.
 

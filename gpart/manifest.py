@@ -6,9 +6,13 @@ full, and as a stamp in the file of weights, with hashes in their place.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 #: What keys are called where their name alone would not say what to change.
 _CALLED = {"weights": "sha256 of the base weights, of which the groups are made,"}
@@ -17,6 +21,15 @@ _CALLED = {"weights": "sha256 of the base weights, of which the groups are made,
 def canonical(value: Any) -> bytes:
     """JSON in the one spelling that is hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def fingerprint(weights: Sequence[Tensor]) -> str:
+    """The first 16 digits of the sha256 of all weights, one after the other, as little-endian float32."""
+    digest = hashlib.sha256()
+    for weight in weights:
+        values = weight.detach().reshape(-1).to("cpu", torch.float32).contiguous()
+        digest.update(values.numpy().astype("<f4", copy=False).data)
+    return digest.hexdigest()[:16]
 
 
 def difference(stored: Mapping[str, Any], manifest: Mapping[str, Any], stamp: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from gpart.config import GPartConfig
 from gpart.layer import GPartLayer, LayerSlice, check_supported
 from gpart.partition import AdaptedLayer, Partition
 from gpart.schemes import scheme_named
+from gpart.scopes import transformer_block
 
 import copy
 import json
@@ -102,6 +103,7 @@ class GPartModel(StateDictHooks):
             layers=[AdaptedLayer(name, tuple(w.shape)) for (name, _), w in zip(self._found, weights, strict=True)],
             isometric=config.isometric,
             scope=config.scope,
+            blocks=self._blocks(config),
             weights=weights if reads_weights else None,
             cache_ids=config.cache_ids,
             device="cpu" if planned else weight.device,
@@ -117,6 +119,12 @@ class GPartModel(StateDictHooks):
         self._partitions[adapter_name] = partition
         for index, (_, layer) in enumerate(self._found):
             layer.gpart_slices[adapter_name] = LayerSlice(partition, index, config.dropout, config.keep_base)
+
+    def _blocks(self, config: GPartConfig) -> list[str] | None:
+        """The transformer block of each module found, where the scope asks for it."""
+        if config.scope != "transformer_block":
+            return None
+        return [transformer_block(name, config.layers_pattern) for name, _ in self._found]
 
     @staticmethod
     def _check_manifest(manifest: Any, partition: Partition) -> None:

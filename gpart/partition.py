@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gpart import schemes
+from gpart import schemes, scopes
 from gpart.assignment import Assignment
 from gpart.functional import Groups, accumulation_dtype
-from gpart.manifest import canonical, difference
+from gpart.manifest import canonical, difference, fingerprint
 
 import hashlib
 import warnings
@@ -57,7 +57,9 @@ class Partition:
         layer_sizes: number of positions of each layer, in canonical order; or
         layers: the layers themselves, whose names and shapes then take part in the digest.
         isometric: whether columns have length one; without, P[i, g(i)] = 1 and P^T P = diag(group sizes).
-        scope: "global": every group may reach into every layer.
+        scope: "global": every group may reach into every layer. "transformer_block": each block has its own part of
+            the groups, of d divided evenly, and a seed of its own; see `gpart.scopes`.
+        blocks: the block of each layer, where the scope is "transformer_block".
         weights: the base's weights, one tensor for each layer, where the scheme is "signed_magnitude"; they are read
             here and not kept, but their sha256 takes part in the digest.
         cache_ids: whether the groups of a layer are kept (4 bytes per weight and device) or computed at each use.
@@ -78,6 +80,7 @@ class Partition:
         layers: Sequence[AdaptedLayer] | None = None,
         isometric: bool = True,
         scope: str = "global",
+        blocks: Sequence[str] | None = None,
         weights: Sequence[Tensor] | None = None,
         cache_ids: bool | None = None,
         device: torch.device | str = "cpu",
@@ -96,13 +99,31 @@ class Partition:
             raise ValueError(f"d: {d} exceeds the N={self.n} adapted weights; accepted are 1 to {self.n}")
         self.d, self.seed, self.isometric, self.scope = d, seed, isometric, scope
         self._weights = self._fingerprint(weights)
-        self._assignment = Assignment(self.scheme, d, seed, self.sizes, weights=weights, cache_ids=cache_ids)
+        self.blocks = blocks if blocks is None else list(blocks)
+        self._assignments: list[Assignment] = []
+        self._places: dict[int, tuple[Assignment, int]] = {}
+        self._assign(weights, cache_ids)
         self._device = torch.device(device)
         self._scales: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self._sizes: Tensor | None = None
 
+    def _assign(self, weights: Sequence[Tensor] | None, cache_ids: bool | None) -> None:
+        """Make the assignments in the order of their coordinates, and note where in them each layer is."""
+        for share in scopes.shares(self.scope, self.blocks, self.d, self.seed, self.sizes):
+            assignment = Assignment(
+                self.scheme,
+                share.d,
+                share.seed,
+                [self.sizes[index] for index in share.layers],
+                weights=None if weights is None else [weights[index] for index in share.layers],
+                cache_ids=cache_ids,
+                first=share.first,
+            )
+            self._assignments.append(assignment)
+            self._places |= {index: (assignment, place) for place, index in enumerate(share.layers)}
+
     def _fingerprint(self, weights: Sequence[Tensor] | None) -> str | None:
-        """The start of the sha256 of all weights as little-endian float32; None where the scheme does not read them.
+        """`manifest.fingerprint` of the weights; None where the scheme does not read them.
 
         Raises:
             ValueError: if weights are needed and missing or of other sizes, or given and not needed.
@@ -119,11 +140,7 @@ class Partition:
         sizes = [weight.numel() for weight in weights]
         if sizes != self.sizes:
             raise ValueError(f"weights: have sizes {_few(sizes)}; accepted are those of the layers, {_few(self.sizes)}")
-        digest = hashlib.sha256()
-        for weight in weights:
-            values = weight.detach().reshape(-1).to("cpu", torch.float32).contiguous()
-            digest.update(values.numpy().astype("<f4", copy=False).data)
-        return digest.hexdigest()[:16]
+        return fingerprint(weights)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Partition:
         return self
@@ -138,22 +155,31 @@ class Partition:
         """Groups of the positions from `start` to `stop`: (stop - start,) int64 on the CPU."""
         if not 0 <= start <= stop <= self.n:
             raise ValueError(f"start, stop: {start}, {stop}; accepted are 0 <= start <= stop <= N={self.n}")
-        return self._assignment.interval(start, stop).long()
+        pieces = [torch.empty(0, dtype=torch.int64)]
+        for index, (low, high) in enumerate(zip(self.offsets, self.offsets[1:], strict=False)):
+            first, last = max(start, low), min(stop, high)
+            if first < last:
+                assignment, place = self._places[index]
+                shift = assignment.offsets[place] - low
+                pieces.append(assignment.interval(first + shift, last + shift).long())
+        return torch.cat(pieces)
 
     def layer_ids(self, index: int, device: torch.device) -> Tensor:
         """Groups of the `index`-th layer's positions: (size,) int32 on `device`."""
-        return self._assignment.layer_ids(index, device)
+        assignment, place = self._places[index]
+        return assignment.layer_ids(place, device)
 
     def layer_groups(self, index: int, device: torch.device) -> Groups:
         """The groups of the `index`-th layer's positions, as what spreads values over them and collects from them."""
-        return self._assignment.layer_groups(index, device)
+        assignment, place = self._places[index]
+        return assignment.layer_groups(place, device, whole=assignment.d == self.d)
 
     @property
     def group_sizes(self) -> Tensor:
         """Number of positions in each group: (d,) int64 on the CPU. Counting them warns of empty groups."""
         if self._sizes is None:
             with torch.inference_mode(False):
-                self._sizes = torch.func.debug_unwrap(self._assignment.counted(self._device))
+                self._sizes = torch.func.debug_unwrap(torch.cat([a.counted(self._device) for a in self._assignments]))
             if self.dead:
                 warnings.warn(
                     f"{self.dead} of d={self.d} coordinates reach none of the N={self.n} adapted weights under "
@@ -170,7 +196,7 @@ class Partition:
     @property
     def cached_bytes(self) -> int:
         """Bytes of state that grows with the weights held at present, on all devices together."""
-        return self._assignment.cached_bytes
+        return sum(assignment.cached_bytes for assignment in self._assignments)
 
     def scale(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
         """Length of the entries of each column: (d,), 1/sqrt(group size), or ones if not isometric."""
@@ -209,7 +235,7 @@ class Partition:
     @property
     def definition(self) -> dict[str, Any]:
         """What the groups are a function of, but for names and shapes of the layers."""
-        values = {
+        values: dict[str, Any] = {
             "scheme": self.scheme.name,
             "version": self.scheme.version,
             "d": self.d,
@@ -218,7 +244,12 @@ class Partition:
             "scope": self.scope,
             "N": self.n,
         }
-        return values if self._weights is None else {**values, "weights": self._weights}
+        if self.blocks is not None:
+            order = scopes.in_order(self.blocks)
+            values["blocks"] = f"{len(order)}, from {order[0]} to {order[-1]}"
+        if self._weights is not None:
+            values["weights"] = self._weights
+        return values
 
     @property
     def digest(self) -> str:
@@ -228,10 +259,19 @@ class Partition:
         """
         count = min(self.n, DIGEST_POSITIONS)
         positions = torch.tensor([i * self.n // count for i in range(count)])
-        ids = self._assignment.at(positions)
+        ids = self._groups_at(positions)
         digest = hashlib.sha256(canonical([self.definition, self._layer_list]))
         digest.update(ids.numpy().astype("<i8").tobytes())
         return digest.hexdigest()
+
+    def _groups_at(self, positions: Tensor) -> Tensor:
+        """Groups of int64 positions on the CPU, at least one and in order: int64, of the same shape."""
+        layers = torch.bucketize(positions, torch.tensor(self.offsets[1:]), right=True)
+        pieces = []
+        for index in layers.unique().tolist():
+            assignment, place = self._places[index]
+            pieces.append(assignment.at(positions[layers == index] - self.offsets[index] + assignment.offsets[place]))
+        return torch.cat(pieces)
 
     @property
     def _layer_list(self) -> list[str]:
@@ -267,8 +307,8 @@ def check_definition(*, d: Any, seed: Any, scope: Any, scheme: str, cache_ids: b
         raise ValueError(f"d: {d!r}; accepted are integers from 1 to the number of adapted weights (below 2**31)")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
         raise ValueError(f"seed: {seed!r}; accepted are integers from 0 to 2**64 - 1")
-    if scope != "global":
-        raise ValueError(f"scope: {scope!r}; accepted is 'global'")
+    if scope not in scopes.SCOPES:
+        raise ValueError(f"scope: {scope!r}; accepted are {', '.join(map(repr, scopes.SCOPES))}")
     if cache_ids and schemes.scheme_named(scheme).in_blocks:
         raise ValueError("cache_ids: True; accepted with scheme='block', which has no use for them, are False and None")
     if cache_ids is False and not schemes.scheme_named(scheme).stateless:

@@ -14,6 +14,9 @@ from torch import Tensor
 
 SIZES = [400, 120, 480]
 N, D = sum(SIZES), 40
+# Two blocks, whose order is not that of the layers, and not that of their names as text.
+IN_BLOCKS: dict[str, Any] = {"scope": "transformer_block", "blocks": ["h.10", "h.2", "h.10"]}
+SCOPE = pytest.mark.parametrize("scope", [{}, IN_BLOCKS], ids=["global", "transformer_block"])
 
 
 def weights(sizes: list[int] = SIZES) -> list[Tensor]:
@@ -32,9 +35,10 @@ def matrix(p: Partition) -> Tensor:
     return torch.stack([p.project(unit) for unit in torch.eye(p.d, dtype=torch.float64)], dim=1)
 
 
+@SCOPE
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_columns_are_orthonormal(scheme: str) -> None:
-    p = partition(scheme)
+def test_columns_are_orthonormal(scheme: str, scope: dict[str, Any]) -> None:
+    p = partition(scheme, **scope)
     assert p.dead == 0
     dense = matrix(p)
     assert (dense.T @ dense - torch.eye(D, dtype=torch.float64)).abs().max() <= 1e-12
@@ -43,9 +47,10 @@ def test_columns_are_orthonormal(scheme: str) -> None:
     torch.testing.assert_close(p.project(theta).norm(), theta.norm(), rtol=1e-12, atol=0)
 
 
+@SCOPE
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_without_isometry_columns_have_the_sizes_of_their_groups(scheme: str) -> None:
-    p = partition(scheme, isometric=False)
+def test_without_isometry_columns_have_the_sizes_of_their_groups(scheme: str, scope: dict[str, Any]) -> None:
+    p = partition(scheme, isometric=False, **scope)
     dense = matrix(p)
     assert torch.equal(dense.T @ dense, torch.diag(p.group_sizes.double()))
 
@@ -69,15 +74,37 @@ def test_balanced_leaves_no_group_empty() -> None:
         assert partition("balanced", d=N - 1).group_sizes.tolist() == [2] + [1] * (N - 2)
 
 
+@SCOPE
 @pytest.mark.parametrize("isometric", [True, False])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_projection_and_adjoint_agree(scheme: str, isometric: bool) -> None:
-    p = partition(scheme, isometric=isometric)
+def test_projection_and_adjoint_agree(scheme: str, isometric: bool, scope: dict[str, Any]) -> None:
+    p = partition(scheme, isometric=isometric, **scope)
     theta, delta = torch.randn(D, dtype=torch.float64), torch.randn(N, dtype=torch.float64)
     torch.testing.assert_close(p.project(theta) @ delta, theta @ p.adjoint(delta), rtol=1e-12, atol=1e-12)
     dense = matrix(p)
     torch.testing.assert_close(p.project(theta), dense @ theta, rtol=1e-12, atol=0)
     torch.testing.assert_close(p.adjoint(delta), dense.T @ delta, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_each_block_is_a_partition_of_its_own(scheme: str) -> None:
+    p, own = partition(scheme, d=41, **IN_BLOCKS), weights()
+    given: list[dict[str, Any]] = [{}, {}]
+    if scheme == "signed_magnitude":
+        given = [{"weights": [own[1]]}, {"weights": [own[0], own[2]]}]
+    # 21 of 41 coordinates and the seed go to the block with the lower number, 20 and the next seed to the other.
+    low = Partition(scheme=scheme, d=21, seed=5, layer_sizes=[120], **given[0])
+    high = Partition(scheme=scheme, d=20, seed=6, layer_sizes=[400, 480], **given[1])
+    ids = p.group_ids(0, N)
+    assert torch.equal(ids[400:520], low.group_ids(0, 120))
+    assert torch.equal(torch.cat([ids[:400], ids[520:]]), high.group_ids(0, 880) + 21)
+    assert torch.equal(p.group_sizes, torch.cat([low.group_sizes, high.group_sizes]))
+    assert p.cached_bytes <= 4 * N
+
+
+def test_the_last_seed_is_followed_by_the_first() -> None:
+    p = partition("hash", seed=2**64 - 1, **IN_BLOCKS)
+    assert torch.equal(p.group_ids(0, 400), partition("hash", d=20, seed=0).group_ids(0, 400) + 20)
 
 
 def test_projection_is_differentiable_and_its_gradient_is_the_adjoint() -> None:
@@ -95,9 +122,10 @@ def test_half_precision_is_widened() -> None:
     torch.testing.assert_close(p.project(theta), p.project(theta.float()), rtol=0, atol=0)
 
 
+@SCOPE
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_any_interval_of_ids(scheme: str) -> None:
-    p = partition(scheme)
+def test_any_interval_of_ids(scheme: str, scope: dict[str, Any]) -> None:
+    p = partition(scheme, **scope)
     whole = p.group_ids(0, N)
     assert whole.dtype == torch.int64
     assert whole.shape == (N,)
@@ -126,7 +154,12 @@ def test_scale_is_one_over_the_root_of_the_size_in_the_type_asked_for() -> None:
         ({"seed": 2**64}, r"seed: 18446744073709551616; accepted"),
         ({"scheme": "blok"}, r"'blok' is unknown; accepted are 'balanced', 'block', 'hash', 'iid', 'signed_magn"),
         ({"scheme": "block", "cache_ids": True}, r"cache_ids: True; accepted with scheme='block'"),
-        ({"scope": "transformer_block"}, r"scope: 'transformer_block'; accepted is 'global'"),
+        ({"scope": "transformer_block"}, r"blocks: None; accepted .* each of the 3 layers"),
+        ({"scope": "transformer_block", "blocks": ["a.0"]}, r"blocks: 1 names; accepted .* each of the 3 layers"),
+        ({"blocks": ["a.0"] * 3}, r"blocks: 3 names; accepted with scope='global' is None"),
+        ({**IN_BLOCKS, "d": 1}, r"d: 1; accepted with scope='transformer_block' is one or more for each of 2 blocks"),
+        ({**IN_BLOCKS, "d": 241}, r"d: 241 gives 121 coordinates to the block 'h.2', which has 120 adapted weights"),
+        ({"scope": "layer"}, r"scope: 'layer'; accepted are 'global', 'transformer_block'"),
         ({"scheme": "iid", "cache_ids": False}, r"cache_ids: False; accepted with scheme='iid'"),
         ({"scheme": "signed_magnitude", "weights": None}, r"weights: missing; accepted .* values of the 3 layers"),
         ({"scheme": "signed_magnitude", "weights": [torch.ones(3, device="meta")]}, "weights: on the meta device; acc"),
@@ -175,11 +208,28 @@ def test_another_partition_has_another_digest_and_says_why(changes: dict[str, An
     assert not again.mismatch(saved.stamp)
 
 
+def test_other_blocks_have_another_digest_and_say_why() -> None:
+    blocks = ["h.0", "h.1", "h.1"]
+    saved = Partition(d=D, layers=LAYERS, scope="transformer_block", blocks=blocks)
+    for other, reason in (
+        (Partition(d=D, layers=LAYERS), "scope is 'transformer_block' in the checkpoint and 'global' here"),
+        (
+            Partition(d=D, layers=LAYERS, scope="transformer_block", blocks=["h.0", "h.1", "h.2"]),
+            "blocks is '2, from h.0 to h.1' in the checkpoint and '3, from h.0 to h.2' here",
+        ),
+        (Partition(d=D, layers=LAYERS, scope="transformer_block", blocks=["h.0", "h.0", "h.1"]), "groups are not"),
+    ):
+        assert saved.digest != other.digest
+        assert reason in other.mismatch(saved.manifest)
+        assert reason in other.mismatch(saved.stamp)
+    assert not Partition(d=D, layers=LAYERS, scope="transformer_block", blocks=blocks).mismatch(saved.manifest)
+
+
 def test_groups_that_changed_under_the_same_definition_are_noticed() -> None:
     p = partition("iid")
     manifest = p.manifest
     drifted = partition("iid")
-    table = drifted._assignment._table
+    table = drifted._assignments[0]._table
     table[17] = (table[17] + 1) % D
     assert drifted.mismatch(manifest) == drifted.mismatch(p.stamp) != ""
     assert "torch draws other random numbers" in drifted.mismatch(manifest)
@@ -236,10 +286,11 @@ def test_ids_are_kept_or_computed_as_asked() -> None:
     assert torch.equal(kept.project(theta), computed.project(theta))
 
 
+@SCOPE
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_what_is_cached_in_inference_mode_serves_training(scheme: str) -> None:
+def test_what_is_cached_in_inference_mode_serves_training(scheme: str, scope: dict[str, Any]) -> None:
     with torch.inference_mode():
-        p = partition(scheme)
+        p = partition(scheme, **scope)
         p.layer_ids(0, torch.device("cpu"))
         p.project(torch.zeros(D))
     theta = torch.randn(D, requires_grad=True)
@@ -247,9 +298,10 @@ def test_what_is_cached_in_inference_mode_serves_training(scheme: str) -> None:
     torch.testing.assert_close(theta.grad, 2 * theta.detach())
 
 
+@SCOPE
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_what_is_cached_inside_a_transform_outlives_it(scheme: str) -> None:
-    p, theta = partition(scheme), torch.randn(D)
+def test_what_is_cached_inside_a_transform_outlives_it(scheme: str, scope: dict[str, Any]) -> None:
+    p, theta = partition(scheme, **scope), torch.randn(D)
 
     def slope(value: Tensor) -> Tensor:
         result: Tensor = torch.func.grad(lambda t: p.project(t).square().sum())(value)

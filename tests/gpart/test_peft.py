@@ -444,7 +444,7 @@ def test_the_configuration_survives_copies_json_and_reuse(tmp_path: Path) -> Non
         ({"d": None}, "d: None; accepted"),
         ({"seed": "x"}, "seed: 'x'; accepted"),
         ({"scheme": "x"}, "scheme: 'x' is unknown"),
-        ({"scope": "x"}, "scope: 'x'; accepted is 'global'"),
+        ({"scope": "x"}, "scope: 'x'; accepted are 'global', 'transformer_block'"),
         ({"dropout": 1.0}, "dropout: 1.0; accepted"),
         ({"dropout": -0.1}, "dropout: -0.1; accepted"),
         ({"bias": "all"}, "bias: 'all'; accepted is 'none'"),
