@@ -89,6 +89,10 @@ class StateDictHooks(BaseTuner):
         """What is saved with the vector, by the name of the attribute that it looks like."""
         raise NotImplementedError
 
+    def own_state(self, adapter_name: str, state: dict[str, Tensor], root: str) -> dict[str, Tensor]:
+        """A copy of a loaded state dict as this method would have saved it, with its own keys behind `root`."""
+        raise NotImplementedError
+
     def check_state(self, adapter_name: str, extra: dict[str, Tensor | None]) -> None:
         """Refuse what does not fit this model, by raising."""
         raise NotImplementedError
@@ -112,7 +116,7 @@ class StateDictHooks(BaseTuner):
         cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         tuner, root = _tuner(cls, model)
-        state = dict(state_dict)
+        state = tuner.own_state(adapter_name, state_dict, root)
         tuner.check_state(
             adapter_name, {name: state.pop(f"{root}{name}", None) for name in tuner.extra_state(adapter_name)}
         )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from gpart import compat
+from gpart.authors import reads_authors_fields
 from gpart.partition import check_definition
 from gpart.schemes import SCHEMES, scheme_named
 from gpart.scopes import SCOPES
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from peft import PeftConfig
 
 
+@reads_authors_fields
 @dataclass
 class GPartConfig(PeftConfig):
     """Configures GPart (arXiv 2605.14841): all targeted weights change together in d shared coordinates.
+
+    An adapter_config.json of the authors' code is read too; see `gpart.authors`.
 
     Args:
         d: number of trained values, from 1 to the number of targeted weights.
@@ -46,6 +50,9 @@ class GPartConfig(PeftConfig):
     Raises:
         ValueError: naming the argument, its value and what would be accepted.
     """
+
+    #: Whether it was read from an adapter_config.json of the authors' code, whose vector has not been loaded yet.
+    awaits_authors_vector: ClassVar[bool] = False
 
     d: int = field(default=1024, metadata={"help": "Number of trained values."})
     scheme: str = field(default="hash", metadata={"help": f"How weights get their groups: {', '.join(SCHEMES)}."})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpart.authors import renamed
 from gpart.compat import DEFAULT_TARGETS, PREFIX, StateDictHooks, check_adapter_name
 from gpart.config import GPartConfig
 from gpart.layer import GPartLayer, LayerSlice, check_supported
@@ -159,6 +160,19 @@ class GPartModel(StateDictHooks):
         """The partition's stamp as bytes of JSON, so that the file of weights says by itself what it belongs to."""
         stamp = json.dumps(self.partition(adapter_name).stamp, separators=(",", ":"))
         return {"gpart_partition": torch.tensor(list(stamp.encode()), dtype=torch.uint8)}
+
+    def own_state(self, adapter_name: str, state: dict[str, Tensor], root: str) -> dict[str, Tensor]:
+        """A loaded state dict in our names. The authors' vector is of the partition that its configuration led to.
+
+        Raises:
+            ValueError: if it is the authors' and the configuration is not.
+        """
+        config = self.peft_config[adapter_name]
+        own = renamed(state, root, self.vector, expected=config.awaits_authors_vector)
+        if config.awaits_authors_vector:
+            config.awaits_authors_vector = False
+            own |= {f"{root}{name}": value for name, value in self.extra_state(adapter_name).items()}
+        return own
 
     def check_state(self, adapter_name: str, extra: dict[str, Tensor | None]) -> None:
         """Refuse weights of another partition.
