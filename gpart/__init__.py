@@ -14,10 +14,11 @@ ensure_torchvision()
 
 from gpart import compat  # noqa: E402  PEFT cannot be imported before the line above
 from gpart.config import GPartConfig  # noqa: E402
+from gpart.definition import AdaptedLayer  # noqa: E402
 from gpart.hotswap import hotswap_adapter  # noqa: E402
 from gpart.layer import GPartLayer  # noqa: E402
 from gpart.model import GPartModel  # noqa: E402
-from gpart.partition import AdaptedLayer, Partition  # noqa: E402
+from gpart.partition import Partition  # noqa: E402
 
 compat.register(GPartConfig, GPartModel)
 

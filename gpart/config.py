@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpart import compat
 from gpart.authors import reads_authors_fields
-from gpart.partition import check_definition
+from gpart.definition import check_definition
 from gpart.schemes import SCHEMES, scheme_named
 from gpart.scopes import SCOPES
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from gpart.authors import renamed
 from gpart.compat import DEFAULT_TARGETS, PREFIX, StateDictHooks, check_adapter_name
 from gpart.config import GPartConfig
+from gpart.definition import AdaptedLayer
 from gpart.layer import GPartLayer, LayerSlice, check_supported
-from gpart.partition import AdaptedLayer, Partition
+from gpart.partition import Partition
 from gpart.schemes import scheme_named
 from gpart.scopes import transformer_block
 
