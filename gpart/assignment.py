@@ -28,7 +28,7 @@ class Assignment:
         seed: of the assignment.
         sizes: number of positions of each layer.
         weights: the base's weights, one tensor for each layer, for a scheme that reads them; it does so here, once, so
-            that weights may change afterwards.
+            that weights may change afterwards. There are no groups where one is on the meta device.
         cache_ids: whether the groups of a layer are kept; see `Partition`.
         first: number of the first group.
     """
@@ -54,6 +54,8 @@ class Assignment:
         self._all_ids: Tensor | None = None
         if scheme.of_weights is not None:
             assert weights is not None
+            if any(weight.is_meta for weight in weights):
+                return
             with torch.inference_mode(False), torch.no_grad():
                 flat = torch.cat([weight.reshape(-1).to("cpu", torch.float32) for weight in weights])
                 self._all_ids = torch.func.debug_unwrap(scheme.of_weights(flat, d) + first)
@@ -117,7 +119,11 @@ class Assignment:
     @property
     def _table(self) -> Tensor:
         if self._all_ids is None:
-            assert self.scheme.table is not None
+            if self.scheme.table is None:
+                raise ValueError(
+                    f"weights: are on the meta device; accepted where groups of scheme={self.scheme.name!r} are asked "
+                    "for are weights with values"
+                )
             with torch.inference_mode(False):
                 table = self.scheme.table(self.d, self.seed, self.sizes)
                 self._all_ids = torch.func.debug_unwrap(table + self.first)

@@ -39,7 +39,8 @@ class Partition:
             the groups, of d divided evenly, and a seed of its own; see `gpart.scopes`.
         blocks: the block of each layer, where the scope is "transformer_block".
         weights: the base's weights, one tensor for each layer, where the scheme is "signed_magnitude"; they are read
-            here and not kept, but their sha256 takes part in the digest.
+            here and not kept, but their sha256 takes part in the digest. On the meta device they make a plan, without
+            groups.
         cache_ids: whether the groups of a layer are kept (4 bytes per weight and device) or computed at each use.
             None keeps them on the CPU, and elsewhere only where the scheme is not stateless. "block" needs no groups.
         device: where group sizes are counted.
@@ -101,7 +102,7 @@ class Partition:
             self._places |= {index: (assignment, place) for place, index in enumerate(share.layers)}
 
     def _fingerprint(self, weights: Sequence[Tensor] | None) -> str | None:
-        """`manifest.fingerprint` of the weights; None where the scheme does not read them.
+        """`manifest.fingerprint` of the weights; None where the scheme does not read them, or they have no values.
 
         Raises:
             ValueError: if weights are needed and missing or of other sizes, or given and not needed.
@@ -110,15 +111,14 @@ class Partition:
             if weights is not None:
                 raise ValueError(f"weights: given; accepted with scheme={self.scheme.name!r} is None")
             return None
-        if weights is None or any(weight.is_meta for weight in weights):
+        if weights is None:
             raise ValueError(
-                f"weights: {'missing' if weights is None else 'on the meta device'}; accepted with "
-                f"scheme={self.scheme.name!r} are the values of the {len(self.layers)} layers"
+                f"weights: missing; accepted with scheme={self.scheme.name!r} are those of {len(self.layers)} layers"
             )
         sizes = [weight.numel() for weight in weights]
         if sizes != self.sizes:
             raise ValueError(f"weights: have sizes {_few(sizes)}; accepted are those of the layers, {_few(self.sizes)}")
-        return fingerprint(weights)
+        return None if any(weight.is_meta for weight in weights) else fingerprint(weights)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Partition:
         return self
@@ -169,7 +169,7 @@ class Partition:
     @property
     def dead(self) -> int:
         """Number of coordinates on which no weight depends."""
-        return int((self.group_sizes == 0).sum())
+        return 0 if self.scheme.fills else int((self.group_sizes == 0).sum())
 
     @property
     def cached_bytes(self) -> int:

@@ -37,6 +37,7 @@ class Scheme:
         at: `(positions, d, seed)` to the groups of int64 `positions`, on their device.
         table: `(d, seed, layer_sizes)` to the groups of all positions, int32 on the CPU.
         of_weights: `(weights, d)` to the same, of the base's weights (N,), float32 on the CPU.
+        fills: whether no group is ever empty, whatever the seed and the weights.
         in_blocks: whether layers are spread and summed block by block (`gpart.blocks`), without any group number.
     """
 
@@ -45,6 +46,7 @@ class Scheme:
     at: Callable[[Tensor, int, int], Tensor] | None = None
     table: Callable[[int, int, Sequence[int]], Tensor] | None = None
     of_weights: Callable[[Tensor, int], Tensor] | None = None
+    fills: bool = False
     in_blocks: bool = False
 
     @property
@@ -148,10 +150,10 @@ def scheme_named(name: str) -> Scheme:
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
     for scheme in (
-        Scheme("balanced", version=1, table=balanced_table),
-        Scheme("block", version=1, at=groups_at, in_blocks=True),
+        Scheme("balanced", version=1, table=balanced_table, fills=True),
+        Scheme("block", version=1, at=groups_at, fills=True, in_blocks=True),
         Scheme("hash", version=1, at=hash_groups),
         Scheme("iid", version=1, table=iid_table),
-        Scheme("signed_magnitude", version=1, of_weights=signed_magnitude_table),
+        Scheme("signed_magnitude", version=1, of_weights=signed_magnitude_table, fills=True),
     )
 }

@@ -55,7 +55,7 @@ def transformer_block(module: str, lists: Sequence[str] | str | None = None) -> 
 def in_order(blocks: Sequence[str]) -> list[str]:
     """The different blocks by name, numbers in them by value."""
     return sorted(
-        set(blocks), key=lambda name: [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in name.split(".")]
+        dict.fromkeys(blocks), key=lambda name: [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in name.split(".")]
     )
 
 

@@ -67,6 +67,18 @@ def test_empty_groups_are_zeros_of_the_gram_matrix_and_reported(scheme: str) -> 
     assert int((alive == 0).sum()) == dead == 700 - len(set(p.group_ids(0, N).tolist()))
 
 
+@SCOPE
+@pytest.mark.parametrize("scheme", [name for name, scheme in SCHEMES.items() if scheme.fills])
+def test_no_group_is_empty(scheme: str, scope: dict[str, Any]) -> None:
+    assert {"balanced", "block", "signed_magnitude"} == {name for name, scheme in SCHEMES.items() if scheme.fills}
+    for d in (2, D, 97, 239, 240):
+        p = partition(scheme, d=d, **scope)
+        assert p.group_sizes.min() >= 1
+        assert p.dead == 0
+    if not scope:
+        assert partition(scheme, d=N).group_sizes.tolist() == [1] * N
+
+
 def test_balanced_leaves_no_group_empty() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -161,8 +173,7 @@ def test_scale_is_one_over_the_root_of_the_size_in_the_type_asked_for() -> None:
         ({**IN_BLOCKS, "d": 241}, r"d: 241 gives 121 coordinates to the block 'h.2', which has 120 adapted weights"),
         ({"scope": "layer"}, r"scope: 'layer'; accepted are 'global', 'transformer_block'"),
         ({"scheme": "iid", "cache_ids": False}, r"cache_ids: False; accepted with scheme='iid'"),
-        ({"scheme": "signed_magnitude", "weights": None}, r"weights: missing; accepted .* values of the 3 layers"),
-        ({"scheme": "signed_magnitude", "weights": [torch.ones(3, device="meta")]}, "weights: on the meta device; acc"),
+        ({"scheme": "signed_magnitude", "weights": None}, "weights: missing; accepted .* are those of 3 layers"),
         ({"scheme": "signed_magnitude", "weights": [torch.ones(1000)]}, r"have sizes 1000 \(1 in all\); accepted are"),
         ({"weights": [torch.ones(size) for size in SIZES]}, "weights: given; accepted with scheme='hash' is None"),
         ({"layer_sizes": None}, r"layers, layer_sizes: exactly one"),
@@ -206,6 +217,14 @@ def test_another_partition_has_another_digest_and_says_why(changes: dict[str, An
     again = Partition(**values)
     assert not again.mismatch(saved.manifest)
     assert not again.mismatch(saved.stamp)
+
+
+def test_weights_without_values_make_a_plan_without_groups() -> None:
+    p = partition("signed_magnitude", weights=[weight.to("meta") for weight in weights()])
+    assert (p.n, p.cached_bytes, p.dead) == (N, 0, 0)
+    for ask in (lambda: p.digest, lambda: p.group_sizes, lambda: p.group_ids(0, 1), lambda: p.project(torch.zeros(D))):
+        with pytest.raises(ValueError, match=r"weights: are on the meta device; accepted .* with values"):
+            ask()
 
 
 def test_other_blocks_have_another_digest_and_say_why() -> None:
