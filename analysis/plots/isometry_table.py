@@ -35,7 +35,8 @@ _NOTE = (
     "Pairs: distance of two weight changes over that of the two points of trained values that give them; 1 everywhere "
     "for an isometry. Random pairs lie on the sphere around the start whose radius training covered; trained pairs are "
     "snapshots of training. Condition: largest over smallest singular value of the Jacobian at the kept epoch; it is "
-    "infinite where directions change nothing, hence also on the complement of these. PᵀP - I: largest absolute "
+    "infinite where directions change nothing, hence also on the complement of these. A number of such directions that "
+    "has an interval is an estimate, without one it is counted. PᵀP - I: largest absolute "
     "entries, of linear maps. float32, bfloat16: where the whole model has that type. Of several runs (n) the smallest "
     "min, the median of the medians, and the largest of all other numbers; isometry.csv has each run for itself. "
     f"{_NONE}: no value."
@@ -68,6 +69,7 @@ def _line(run: Run, found: Mapping[str, Any]) -> dict[str, Any]:
     kept: Mapping[str, Any] = next((point for point in found.get("jacobian") or () if point["point"] == "kept"), {})
     for name in ("largest", "smallest", "condition", "null_directions", "smallest_nonzero", "condition_complement"):
         line[name] = kept.get(name)
+    line["null_low"], line["null_high"] = kept.get("null_interval") or (None, None)
     gram = found.get("gram") or {}
     line |= {"gram_diagonal": gram.get("diagonal"), "gram_off_diagonal": gram.get("off_diagonal")}
     line["dead_coordinates"] = (found.get("occupancy") or {}).get("dead")
@@ -103,7 +105,7 @@ def _cells(runs: pd.DataFrame) -> tuple[str, ...]:
         _several(runs, "random_min", "random_median", "random_max"),
         _several(runs, "trained_min", "trained_median", "trained_max"),
         condition,
-        _largest(runs, "null_directions"),
+        _null_directions(runs),
         _largest(runs, "condition_complement"),
         _several(runs, "gram_diagonal", "gram_off_diagonal"),
         _largest(runs, "dead_coordinates"),
@@ -111,6 +113,14 @@ def _cells(runs: pd.DataFrame) -> tuple[str, ...]:
         _several(runs, "bfloat16_min", "bfloat16_max"),
         " ".join(runs["run"]),
     )
+
+
+def _null_directions(runs: pd.DataFrame) -> str:
+    """The largest count; of an estimate the nearest whole number with its interval."""
+    if runs["null_low"].isna().all():
+        return _largest(runs, "null_directions")
+    run = runs.sort_values("null_directions").iloc[-1]
+    return f"{run['null_directions']:.0f} [{run['null_low']:.0f}, {run['null_high']:.0f}]"
 
 
 def _several(runs: pd.DataFrame, *names: str) -> str:
