@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from gpart import blocks
+from gpart import blocks, kernels
 from gpart.functional import Groups, IndexedGroups, SomeGroups
+from gpart.hashing import hash_groups
+from gpart.kernels.groups import FusedBlockGroups, FusedHashGroups
 from gpart.schemes import Scheme
 
 from collections.abc import Sequence
@@ -98,10 +100,16 @@ class Assignment:
             device: of the values.
             whole: whether there are no other groups than these d.
         """
-        if not self.scheme.in_blocks:
-            return IndexedGroups(partial(self.layer_ids, index, device))
-        orders = self._orders_on(device)
-        groups = blocks.BlockGroups(self.offsets[index], self.offsets[index + 1], self.d, orders)
+        start, stop, fused = self.offsets[index], self.offsets[index + 1], kernels.chosen(device)
+        ids = partial(self.layer_ids, index, device)
+        groups: Groups
+        if self.scheme.in_blocks:
+            kind = FusedBlockGroups if fused else blocks.BlockGroups
+            groups = kind(start, stop, self.d, self._orders_on(device))
+        elif self.scheme.at is hash_groups and fused:
+            groups = FusedHashGroups(ids if whole else lambda: ids() - self.first, start, self.seed)
+        else:
+            return IndexedGroups(ids)
         return groups if whole else SomeGroups(groups, self.first, self.d)
 
     def _orders_on(self, device: torch.device) -> blocks.Orders:

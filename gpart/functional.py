@@ -7,6 +7,8 @@ backward does not).
 
 from __future__ import annotations
 
+from gpart import kernels
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -96,6 +98,10 @@ class Term:
 
 def effective_weight(weight: Tensor, terms: list[Term]) -> Tensor:
     """The weight plus every term, summed in order in the accumulation type and rounded once to the weight's type."""
+    if len(terms) == 1 and terms[0].kept is None:
+        fused = kernels.added(weight, terms[0].value, terms[0].groups)
+        if fused is not None:
+            return fused
     total = weight.to(accumulation_dtype(weight.dtype))
     for term in terms:
         total = total + term.delta(weight.shape)
