@@ -20,10 +20,10 @@ from peft import get_peft_model
 from torch import Tensor, nn
 
 pytest.importorskip("triton", reason="triton is not installed: pip install -e '.[triton]'")
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read where a kernel is defined
-
-from gpart.kernels import launch
+with pytest.MonkeyPatch.context() as environment:
+    if not torch.cuda.is_available():
+        environment.setenv("TRITON_INTERPRET", "1")  # read where kernels are defined, and not for other tests
+    from gpart.kernels import launch
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -317,8 +317,7 @@ for weight in ("*fp32", "*bf16", "*fp16"):
 
 @pytest.mark.slow
 def test_the_kernels_compile_for_a_device(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
     root = Path(kernels.__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, cwd=root, env=environment)
     assert done.returncode == 0, done.stderr
