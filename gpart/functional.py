@@ -8,8 +8,9 @@ backward does not).
 from __future__ import annotations
 
 from gpart import kernels
+from gpart.products import Product
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,67 +109,72 @@ def effective_weight(weight: Tensor, terms: list[Term]) -> Tensor:
     return total.to(weight.dtype)
 
 
-def dense(x: Tensor, weight: Tensor, bias: Tensor | None, fan_in_fan_out: bool) -> Tensor:
-    """What the base layer computes, by the same operation, so that the bits are the same.
-
-    Args:
-        x: (..., in).
-        weight: (out, in) of `nn.Linear`, or (in, out) of transformers' `Conv1D`.
-        bias: (out,) or None.
-        fan_in_fan_out: whether the weight is Conv1D's.
-    """
-    if not fan_in_fan_out:
-        return F.linear(x, weight, bias)
-    flat = x.reshape(-1, x.shape[-1])
-    product = flat @ weight if bias is None else torch.addmm(bias, flat, weight)
-    return product.view(*x.shape[:-1], weight.shape[1])
-
-
 @dataclass(frozen=True)
 class Plan:
     """What the forward of a layer needs beside tensors that carry gradients.
 
     Attributes:
-        fan_in_fan_out: whether the weight is stored as (in, out).
+        product: of input and weight.
         dtype: of the product; differs from the weight's under autocast.
         groups: of each term.
     """
 
-    fan_in_fan_out: bool
+    product: Product
     dtype: torch.dtype
     groups: tuple[Groups, ...]
 
-    def terms(self, pieces: tuple[Tensor | None, ...]) -> list[Term]:
+    def terms(self, pieces: Sequence[Tensor | None]) -> list[Term]:
         """Terms again from `value, kept` of each, which autograd sees as separate arguments."""
         values, kept = pieces[0::2], pieces[1::2]
         return [Term(v, groups, k) for v, groups, k in zip(values, self.groups, kept, strict=True) if v is not None]
 
-    def effective(self, weight: Tensor, pieces: tuple[Tensor | None, ...]) -> Tensor:
+    def effective(self, weight: Tensor, pieces: Sequence[Tensor | None]) -> Tensor:
         """The weight of the product."""
         return effective_weight(weight, self.terms(pieces)).to(self.dtype)
 
+    def gradients(
+        self, gradient: Tensor, x: Tensor, weight: Tensor, pieces: Sequence[Tensor | None], needs: Sequence[bool]
+    ) -> tuple[Tensor | None, ...]:
+        """The gradient of the output to those of x, weight, bias and each value, where `needs` says so; else None."""
+        needs_x, needs_weight, needs_bias, *needs_values = needs
+        for_x = for_weight = for_bias = None
+        for_values: list[Tensor | None] = [None] * len(needs_values)
+        if needs_x:
+            for_x = self.product.for_input(gradient, x, self.effective(weight, pieces))
+        if needs_bias:
+            for_bias = self.product.for_bias(gradient)
+        if needs_weight or any(needs_values):
+            for_effective = self.product.for_weight(gradient, x, weight)
+            for_weight = for_effective.to(weight.dtype) if needs_weight else None
+            for index, term in enumerate(self.terms(pieces)):
+                if needs_values[index]:
+                    for_delta = for_effective.to(term.value.dtype)
+                    for_delta = for_delta if term.kept is None else for_delta * term.kept
+                    for_values[index] = term.groups.collect(for_delta.reshape(-1), term.value.shape[0])
+        return for_x, for_weight, for_bias, *for_values
 
-def adapted_dense(
-    x: Tensor, weight: Tensor, bias: Tensor | None, terms: list[Term], *, fan_in_fan_out: bool, dtype: torch.dtype
+
+def adapted_product(
+    x: Tensor, weight: Tensor, bias: Tensor | None, terms: list[Term], *, product: Product, dtype: torch.dtype
 ) -> Tensor:
-    """`dense` with the effective weight in `dtype`. The effective weight is made again in backward, never kept."""
-    plan = Plan(fan_in_fan_out, dtype, tuple(term.groups for term in terms))
+    """`product` with the effective weight in `dtype`. The effective weight is made again in backward, never kept."""
+    plan = Plan(product, dtype, tuple(term.groups for term in terms))
     pieces = [piece for term in terms for piece in (term.value, term.kept)]
-    result: Tensor = _AdaptedDense.apply(x, weight, bias, plan, *pieces)
+    result: Tensor = _Adapted.apply(x, weight, bias, plan, *pieces)
     return result
 
 
-class _AdaptedDense(torch.autograd.Function):
+class _Adapted(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, plan: Plan, *pieces: Tensor | None) -> Tensor:
-        return dense(x, plan.effective(weight, pieces), bias, plan.fan_in_fan_out)
+        return plan.product(x, plan.effective(weight, pieces), bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, weight, bias, plan, *pieces = inputs
-        ctx.plan, ctx.has_bias = plan, bias is not None
+        ctx.plan, ctx.has_bias, ctx.output_shape = plan, bias is not None, output.shape
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight, *pieces)
         ctx.save_for_forward(x, weight, *pieces)
@@ -176,28 +182,12 @@ class _AdaptedDense(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, *pieces = ctx.saved_tensors
-        plan: Plan = ctx.plan
         if gradient is None:
             return (None,) * (4 + len(pieces))
         needs_x, needs_weight, needs_bias, _, *needs_pieces = ctx.needs_input_grad
-        for_x = for_weight = for_bias = None
-        for_pieces: list[Tensor | None] = [None] * len(pieces)
-        if needs_x:
-            effective = plan.effective(weight, tuple(pieces))
-            for_x = gradient @ (effective.t() if plan.fan_in_fan_out else effective)
-        flat = gradient.reshape(-1, gradient.shape[-1])
-        if ctx.has_bias and needs_bias:
-            for_bias = flat.sum(0)
-        if needs_weight or any(needs_pieces):
-            flat_x = x.reshape(-1, x.shape[-1])
-            for_effective = flat_x.t() @ flat if plan.fan_in_fan_out else flat.t() @ flat_x
-            for_weight = for_effective.to(weight.dtype) if needs_weight else None
-            for index, (value, kept, groups) in enumerate(zip(pieces[0::2], pieces[1::2], plan.groups, strict=True)):
-                if needs_pieces[2 * index]:
-                    for_delta = for_effective.to(value.dtype)
-                    for_delta = for_delta if kept is None else for_delta * kept
-                    for_pieces[2 * index] = groups.collect(for_delta.reshape(-1), value.shape[0])
-        return (for_x, for_weight, for_bias, None, *for_pieces)
+        needs = (needs_x, needs_weight, needs_bias and ctx.has_bias, *needs_pieces[0::2])
+        for_x, for_weight, for_bias, *for_values = ctx.plan.gradients(gradient, x, weight, pieces, needs)
+        return for_x, for_weight, for_bias, None, *(one for value in for_values for one in (value, None))
 
     @staticmethod
     def jvp(
@@ -207,7 +197,7 @@ class _AdaptedDense(torch.autograd.Function):
         plan: Plan = ctx.plan
         tangents: list[Tensor] = []
         if x_t is not None:
-            tangents.append(dense(x_t, plan.effective(weight, tuple(pieces)), None, plan.fan_in_fan_out))
+            tangents.append(plan.product(x_t, plan.effective(weight, pieces), None))
         moving = [
             Term(value_t, groups, kept)
             for value_t, kept, groups in zip(pieces_t[0::2], pieces[1::2], plan.groups, strict=True)
@@ -215,9 +205,9 @@ class _AdaptedDense(torch.autograd.Function):
         ]
         if weight_t is not None or moving:
             start = torch.zeros_like(weight) if weight_t is None else weight_t
-            tangents.append(dense(x, effective_weight(start, moving).to(plan.dtype), None, plan.fan_in_fan_out))
+            tangents.append(plan.product(x, effective_weight(start, moving).to(plan.dtype), None))
         if bias_t is not None:
-            tangents.append(bias_t.expand(*x.shape[:-1], bias_t.shape[-1]))
+            tangents.append(plan.product.along_bias(bias_t).expand(ctx.output_shape))
         total = tangents[0]
         for tangent in tangents[1:]:
             total = total + tangent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpart import GPartLayer, Partition
-from gpart.functional import IndexedGroups, Term, adapted_dense, effective_weight
+from gpart.functional import IndexedGroups, Term, adapted_product, effective_weight
 from gpart.layer import LayerSlice
 
 import copy
@@ -102,8 +102,7 @@ def test_gradients_to_every_argument_agree_with_finite_differences(kind: str, ad
 
     def function(x: Tensor, weight: Tensor, bias: Tensor, *values: Tensor) -> Tensor:
         terms = [Term(value, one, kept) for value, one in zip(values, groups, strict=True)]
-        fan_in_fan_out = layer.fan_in_fan_out
-        return adapted_dense(x, weight, bias, terms, fan_in_fan_out=fan_in_fan_out, dtype=weight.dtype)
+        return adapted_product(x, weight, bias, terms, product=layer.product, dtype=weight.dtype)
 
     x, *thetas = inputs(layer)
     arguments = [v.detach().clone().requires_grad_() for v in (x[:1, :2], linear.weight, linear.bias, *thetas)]
@@ -320,7 +319,7 @@ def test_gradients_of_the_vector_are_the_same_each_time() -> None:
     assert all(torch.equal(first, other) for other in others)
 
 
-@pytest.mark.parametrize("unsupported", [nn.Embedding(3, 4), nn.Conv2d(3, 3, 1), nn.LayerNorm(3), nn.ReLU()])
+@pytest.mark.parametrize("unsupported", [nn.Conv1d(3, 3, 1), nn.ConvTranspose2d(3, 3, 1), nn.LayerNorm(3), nn.ReLU()])
 def test_other_modules_are_refused_in_peft_s_words(unsupported: nn.Module) -> None:
     with pytest.raises(TypeError, match=r"Target module .* is not supported. Currently, only the following modules"):
         GPartLayer(unsupported, nn.ParameterDict())  # type: ignore[arg-type]
