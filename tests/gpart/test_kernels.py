@@ -18,6 +18,7 @@ import pytest
 import torch
 from peft import get_peft_model
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 pytest.importorskip("triton", reason="triton is not installed: pip install -e '.[triton]'")
 with pytest.MonkeyPatch.context() as environment:
@@ -267,6 +268,19 @@ def test_transforms_and_double_backward_are_left_to_torch(
     monkeypatch.setattr(kernels, "DEVICES", set())
     for one, other in zip(with_kernels, derivatives(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["hash", "block"])
+def test_tangents_are_not_lost(scheme: str, launched: list[str]) -> None:
+    groups = Partition(scheme=scheme, d=23, layer_sizes=[200]).layer_groups(0, DEVICE)
+    weight, value, tangent = normal(200), normal(23), normal(23, seed=1)
+    with forward_ad.dual_level():
+        moving = forward_ad.make_dual(value, tangent)
+        moved = forward_ad.unpack_dual(effective_weight(weight, [Term(moving, groups)]))
+        summed = forward_ad.unpack_dual(groups.collect(forward_ad.make_dual(weight, moved.tangent), 23))
+    assert torch.equal(moved.tangent, groups.spread(tangent))
+    assert not launched
+    torch.testing.assert_close(summed.tangent, groups.collect(moved.tangent, 23), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("scheme", ["hash", "block"])
