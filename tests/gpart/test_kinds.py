@@ -17,6 +17,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from small_models import SMALL, logits, randomise, tuner
 from torch import Tensor, nn
+from transformers import ViTConfig, ViTForImageClassification
 from transformers.pytorch_utils import Conv1D
 
 CPU = torch.device("cpu")
@@ -166,6 +167,17 @@ def test_autocast_computes_as_the_merged_layer_does(name: str) -> None:
     torch.testing.assert_close(gradient, exact, rtol=0.03, atol=0.03 * float(exact.abs().max()))
 
 
+@pytest.mark.parametrize("name", ["linear", "conv1d", "embedding-padding", "conv2d-geometry"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_operator_of_compiled_graphs_keeps_torch_s_rules(name: str, dropout: float) -> None:
+    layer, x = adapted(name, dropout=dropout)
+    part, base = layer.gpart_slices["a"], layer.get_base_layer()
+    masks = [part.mask(base.weight)] if dropout else []
+    inputs = (x, base.weight, getattr(base, "bias", None), [layer.gpart_theta["a"]], masks, [part.number])
+    product = (type(layer.product).__name__, list(layer.product), torch.float64)
+    torch.library.opcheck(torch.ops.gpart.adapted.default, (*inputs, *product))
+
+
 @pytest.mark.parametrize("base", [nn.Embedding(50, 60), nn.Conv2d(10, 20, 5)])
 def test_backward_holds_no_second_weight(base: Any) -> None:
     thetas = nn.ParameterDict({"a": torch.randn(8)})
@@ -309,3 +321,27 @@ def test_a_language_model_with_adapted_embeddings_is_saved_and_loaded(tmp_path: 
     loaded = PeftModel.from_pretrained(llama.new(), str(tmp_path)).eval()
     assert torch.equal(logits(loaded), logits(adapter))
     assert not torch.equal(logits(loaded), logits(llama.new()))
+
+
+@torch.no_grad()
+def test_patches_and_embeddings_of_transformers_merge_to_the_same_bits() -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vit = ViTForImageClassification(ViTConfig(**sizes, image_size=8, patch_size=4)).eval()
+    options = {"d": 24, "keep_base": True}
+    images = torch.randn(2, 3, 8, 8)
+    adapter = get_peft_model(vit, GPartConfig(target_modules=["projection", "query"], **options)).eval()
+    plain = adapter(images).logits
+    randomise(adapter)
+    changed = adapter(images).logits
+    assert tuner(adapter).partition().layers[0].shape == (16, 3, 4, 4)
+    assert not torch.equal(changed, plain)
+    adapter.merge_adapter()
+    assert torch.equal(adapter(images).logits, changed)
+    roberta = SMALL["roberta"].adapted_model(
+        target_modules=["word_embeddings", "position_embeddings", "query"], keep_base=True
+    )
+    assert tuner(roberta).partition().layers[0].shape == (60, 16)
+    changed = logits(roberta)
+    roberta.merge_adapter()
+    assert torch.equal(logits(roberta), changed)
