@@ -2,7 +2,8 @@
 
 The operator runs what the layer runs without compilation: it gives the same bits, and makes the effective weight again
 in backward, where a graph of plain operations would keep one for every layer. A partition is nothing that a graph can
-hold, so the graph holds a number by which its slice is found. Derivatives are of first order, as compiled ones are;
+hold, so the graph holds a number by which its slice is found, in this process alone: what torch.export makes of an
+adapted model is of use nowhere else; of a merged one it is. Derivatives are of first order, as compiled ones are;
 torch.func's transforms go through a model that is not compiled.
 """
 
