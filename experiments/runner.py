@@ -40,11 +40,14 @@ def run(spec: RunSpec) -> dict[str, Any] | None:
         return None
     folder = run_folder(spec, prepared.identity)
     known = record.read(folder)
-    lacking = _lacking(known, spec)
+    asked, measured = spec["diagnostics"]["measures"], _measured(known)
+    lacking = [] if measured is None else [name for name in asked if name not in measured]
     if known is not None and record.is_done(known) and not lacking and not spec["rerun"]:
         result, remark = known, "already recorded, not run again (rerun=true runs it)"
     else:
-        if known is not None and lacking:
+        # Diagnostics are no part of the identity: measuring more repeats the run, and must not lose what it had.
+        asked += [name for name in measured or () if name not in asked]
+        if lacking:
             print(f"note: its record lacks diagnostics of {', '.join(lacking)}: run again, the record so far is kept")
         result, remark = _attempt(prepared, folder), ""
     print(run_report(result, folder, remark))
@@ -55,18 +58,11 @@ def run(spec: RunSpec) -> dict[str, Any] | None:
     return result
 
 
-def _lacking(known: dict[str, Any] | None, spec: RunSpec) -> list[str]:
-    """What diagnostics a run that ended ok was asked for now and has not; those that it has are asked for as well.
-
-    They are no part of the identity, so that measuring more repeats the run and must not lose what it had.
-    """
+def _measured(known: dict[str, Any] | None) -> list[str] | None:
+    """The diagnostics in the record of a run that ended ok; None where there is no such record."""
     if known is None or known["outcome"] != "ok":
-        return []
-    measured = [name for name, part in known["diagnostics"].items() if isinstance(part, dict) and "status" in part]
-    asked: list[str] = spec["diagnostics"]["measures"]
-    lacking = [name for name in asked if name not in measured]
-    asked += [name for name in measured if name not in asked]
-    return lacking
+        return None
+    return [name for name, part in known["diagnostics"].items() if isinstance(part, dict) and "status" in part]
 
 
 def _attempt(prepared: Prepared, folder: Path) -> dict[str, Any]:

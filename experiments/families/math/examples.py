@@ -83,14 +83,7 @@ def encode(
     Raises:
         ValueError: an unknown `loss` or `keep`, a context below two tokens, or no end-of-sequence token.
     """
-    if loss not in ("response", "text"):
-        raise ValueError(f"loss={loss!r}: expected 'response' or 'text'")
-    if keep not in ("first", "last"):
-        raise ValueError(f"keep={keep!r}: expected 'first' or 'last'")
-    if context < 2:
-        raise ValueError(f"context={context}: an example needs at least two tokens")
-    if tokenizer.eos_token_id is None:
-        raise ValueError("the tokenizer has no end-of-sequence token, so no example could end")
+    _check_settings(tokenizer, context, loss, keep)
 
     def rows(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
         joined = _joined(tokenizer, batch["prompt"], batch["response"])
@@ -120,6 +113,17 @@ def encode(
         learnt_tokens=sum(learnt),
     )
     return table.select(kept).select_columns(["input_ids", "labels"]), report
+
+
+def _check_settings(tokenizer: PreTrainedTokenizerBase, context: int, loss: Loss, keep: Keep) -> None:
+    if loss not in ("response", "text"):
+        raise ValueError(f"loss={loss!r}: expected 'response' or 'text'")
+    if keep not in ("first", "last"):
+        raise ValueError(f"keep={keep!r}: expected 'first' or 'last'")
+    if context < 2:
+        raise ValueError(f"context={context}: an example needs at least two tokens")
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no end-of-sequence token, so no example could end")
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
