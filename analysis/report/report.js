@@ -213,8 +213,10 @@ function start() {
   filter(form);
   for (const button of all("button.cell"))
     button.addEventListener("click", () => {
-      if (location.hash === `#run-${button.dataset.run}`) followLink();
-      else location.hash = `run-${button.dataset.run}`;
+      const link = `#run-${button.dataset.run}`;
+      // Setting location.hash would open the runs only once the browser gets round to telling of it.
+      if (location.hash !== link) history.pushState(null, "", link);
+      followLink();
     });
   dialog.querySelector(".close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

@@ -152,7 +152,17 @@ def test_a_number_opens_its_runs_and_escape_closes_them(opened: Opener, filled: 
     page.switch_to.active_element.send_keys("\ue00c")  # Escape
     assert not find(page, "dialog[open]")
     assert page.switch_to.active_element.text == button.text
+    page.execute_async_script("setTimeout(arguments[0], 100)")  # the address follows the dialog's closing
     assert "#" not in page.current_url
+
+
+def test_going_back_closes_the_runs(opened: Opener) -> None:
+    page = opened()
+    find(page, "button.cell")[0].click()
+    assert find(page, "dialog[open]")
+    page.back()
+    page.execute_async_script("setTimeout(arguments[0], 100)")
+    assert not find(page, "dialog[open]")
 
 
 def test_a_link_opens_its_run(opened: Opener, filled: Path) -> None:
