@@ -118,6 +118,8 @@ class Lookup(NamedTuple):
     def for_weight(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The gradient of the output to that of the weight, of which the shape alone is read."""
         rows, by_frequency = weight.shape[0], bool(self.scale_grad_by_freq)
+        # On the CPU it sums in the gradient's own type, and bfloat16 counts no token beyond the 256th.
+        gradient = gradient.to(torch.promote_types(torch.float32, gradient.dtype))
         result: Tensor = _ATEN.embedding_dense_backward(gradient, x, rows, self.padding_idx, by_frequency)
         return result
 
