@@ -16,10 +16,31 @@ import yaml
 
 from experiments import provenance, record
 from experiments.errors import RunFailed, SpecError
-from experiments.overrides import CONF, options
+from experiments.overrides import CONF
+from experiments.overrides import options as files
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMA = 1
+#: What is timed of a step, a training step or an attachment, and how its median is called.
+PARTS = {
+    "passes": "pass_seconds",
+    "updates": "update_seconds",
+    "attach": "attach_seconds",
+    "first_use": "first_use_seconds",
+    "one_pass": "one_pass_seconds",
+}
+#: Of a table: heading, unit and format, by name in the record.
+_COLUMNS = {
+    "step_seconds": ("step ms", 1e-3, ".0f"),
+    "step_ratio": ("over {baseline}", 1, ".3f"),
+    "pass_seconds": ("passes ms", 1e-3, ".0f"),
+    "attach_seconds": ("attach ms", 1e-3, ".0f"),
+    "first_use_seconds": ("first use ms", 1e-3, ".0f"),
+    "init_seconds": ("init s", 1, ".2f"),
+    "merge_seconds": ("merge s", 1, ".3f"),
+    "peak_bytes": ("peak MiB", 2**20, ".0f"),
+    "state_bytes_per_weight": ("state bytes a weight", 1, ".4f"),
+}
 
 
 class Worker:
@@ -73,8 +94,8 @@ def setting_named(name: str) -> dict[str, Any]:
     Raises:
         SpecError: if there is none.
     """
-    if name not in options("bench"):
-        raise SpecError([f"bench={name}: unknown; accepted: {', '.join(options('bench'))}"])
+    if name not in files("bench"):
+        raise SpecError([f"bench={name}: unknown; accepted: {', '.join(files('bench'))}"])
     found: dict[str, Any] = yaml.safe_load((CONF / "bench" / f"{name}.yaml").read_text(encoding="utf-8"))
     return found
 
@@ -97,34 +118,35 @@ def measure(
         targets: which of its target sets.
         contenders: their configurations by name; names that begin with "authors" run the authors' code.
         rounds: how often each has its turn after one to warm up.
-        steps: training steps in a turn.
+        steps: training steps, or attachments, in a turn.
         threads: of torch, in each process; only one process works at a time.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda" to train; "meta" to attach to a model without weights.
         authors: the folder of the authors' code.
 
     Returns:
-        by name, seconds by step and turn (`passes`, `updates`), `init_seconds`, `merge_seconds`, `peak_bytes`, sizes.
+        by name, seconds by step and turn (some of `PARTS`), `held_bytes` and `peak_bytes` of the last turn, sizes, and
+        of training `init_seconds` and `merge_seconds`.
     """
     workers: list[Worker] = []
-    common = {key: setting[key] for key in ("architecture", "head", "batch", "length")}
+    common = {key: setting[key] for key in ("architecture", "head", "batch", "length") if key in setting}
     try:
         for name, config in contenders.items():
             own = {"config": dict(config), "targets": setting["targets"][targets], "threads": threads, "device": device}
             folder = str(authors) if name.startswith("authors") else None
             workers.append(Worker(name, {**common, **own, "authors": folder}))
-            print(f"{name}: ready after {workers[-1].first['init_seconds']:.2f} s", file=sys.stderr, flush=True)
-        results = {worker.name: {**worker.first, "passes": [], "updates": []} for worker in workers}
-        for number in range(rounds + 1):
-            for worker in workers:
-                worker.ask("forget_peak")
-                times = worker.ask("steps", steps)
-                if number:
-                    for part in ("passes", "updates"):
-                        results[worker.name][part].append(times[part])
-                    results[worker.name]["peak_bytes"] = worker.ask("peak")["peak_bytes"]
-            print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+            print(f"{name}: ready", file=sys.stderr, flush=True)
         for worker in workers:
-            results[worker.name] |= worker.ask("sizes") | worker.ask("merge")
+            worker.ask("warm_up", steps)
+        results = {worker.name: dict(worker.first) for worker in workers}
+        for number in range(rounds):
+            for worker in workers:
+                own, held = results[worker.name], worker.ask("forget_peak")
+                for part, seconds in worker.ask("turn", steps).items():
+                    own.setdefault(part, []).append(seconds)
+                own |= held | worker.ask("peak")
+            print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        for worker in workers:
+            results[worker.name] |= worker.ask("sizes")
         return results
     finally:
         for worker in workers:
@@ -138,13 +160,15 @@ def summary(results: Mapping[str, Mapping[str, Any]], baseline: str) -> dict[str
         turns = zip(*(results[name][part] for part in parts), strict=True)
         return [statistics.median(map(sum, zip(*turn, strict=True))) for turn in turns]
 
-    step, passes = ("passes", "updates"), ("passes",)
-    reference = medians(baseline, step)
+    def step(name: str) -> list[float]:
+        return medians(name, [part for part in PARTS if part in results[name]])
+
+    reference = step(baseline)
     return {
         name: {
-            "step_seconds": statistics.median(medians(name, step)),
-            "pass_seconds": statistics.median(medians(name, passes)),
-            "step_ratio": statistics.median(a / b for a, b in zip(medians(name, step), reference, strict=True)),
+            **{called: statistics.median(medians(name, [part])) for part, called in PARTS.items() if part in found},
+            "step_seconds": statistics.median(step(name)),
+            "step_ratio": statistics.median(a / b for a, b in zip(step(name), reference, strict=True)),
             "peak_over_baseline_bytes": found["peak_bytes"] - results[baseline]["peak_bytes"],
             "state_bytes_per_weight": _per_weight(found),
         }
@@ -154,7 +178,7 @@ def summary(results: Mapping[str, Mapping[str, Any]], baseline: str) -> dict[str
 
 def _per_weight(found: Mapping[str, Any]) -> float | None:
     weights = found.get("adapted_weights")
-    return found["state_bytes"] / weights if weights else None
+    return found["state_bytes"] / weights if weights and "state_bytes" in found else None
 
 
 def bench(
@@ -163,18 +187,28 @@ def bench(
     out: Path,
     only: Sequence[str] | None,
     targets: Sequence[str] | None,
-    rounds: int,
-    steps: int,
+    rounds: int | None,
+    steps: int | None,
     threads: int,
-    device: str,
+    device: str | None,
     authors: Path | None,
 ) -> str:
-    """Measure, write the record to `out`, and return it as a table of text.
+    """Measure, write the record to `out`, and return it as a table of text. What is None is up to the setting.
 
     Raises:
-        SpecError: if a name is unknown, or the folder of the authors' code holds none; nothing has been measured then.
+        SpecError: if a name is unknown, the folder of the authors' code holds none, or the device is another than the
+            setting's; nothing has been measured then.
     """
     setting = setting_named(name)
+    own = setting.get("device")
+    if own and device:
+        raise SpecError([f"--device={device}: {name} is measured on {own}; accepted: no --device"])
+    options: dict[str, Any] = {
+        "rounds": rounds or setting.get("rounds", 7),
+        "steps": steps or setting.get("steps", 3),
+        "threads": threads,
+        "device": own or device or "cpu",
+    }
     contenders = {**setting["contenders"], **(setting["authors"] if authors else {})}
     chosen = _chosen("--contenders", only, contenders)
     sets = _chosen("--targets", targets, setting["targets"])
@@ -184,25 +218,13 @@ def bench(
         raise SpecError([f"--contenders: {setting['baseline']}, whose times the ratios are over, has to be among them"])
     measured: dict[str, Any] = {}
     for target in sets:
-        found = measure(
-            setting,
-            target,
-            {key: contenders[key] for key in chosen},
-            rounds=rounds,
-            steps=steps,
-            threads=threads,
-            device=device,
-            authors=authors,
-        )
+        found = measure(setting, target, {key: contenders[key] for key in chosen}, authors=authors, **options)
         measured[target] = {"measured": found, "summary": summary(found, setting["baseline"])}
     result = {
         "schema": SCHEMA,
         "bench": name,
         "setting": setting,
-        "rounds": rounds,
-        "steps": steps,
-        "threads": threads,
-        "device": device,
+        **options,
         "targets": measured,
         "provenance": provenance.collect("off"),
     }
@@ -219,15 +241,18 @@ def _chosen(option: str, names: Sequence[str] | None, known: Mapping[str, Any]) 
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The record as a table in Markdown."""
-    head = "| targets | method | step ms | over {} | passes ms | init s | merge s | peak MiB | state bytes a weight |"
-    lines = [head.format(result["setting"]["baseline"]), "|---|---|---|---|---|---|---|---|---|"]
-    for target, part in result["targets"].items():
-        for name, found in part["summary"].items():
-            raw = part["measured"][name]
-            merge = "" if raw["merge_seconds"] is None else f"{raw['merge_seconds']:.3f}"
-            state = "" if found["state_bytes_per_weight"] is None else f"{found['state_bytes_per_weight']:.4f}"
-            times = f"{1e3 * found['step_seconds']:.0f} | {found['step_ratio']:.3f} | {1e3 * found['pass_seconds']:.0f}"
-            cells = f"{raw['init_seconds']:.2f} | {merge} | {raw['peak_bytes'] / 2**20:.0f} | {state}"
-            lines.append(f"| {target} | {name} | {times} | {cells} |")
-    return "\n".join(lines)
+    """The record as a table in Markdown, for the screen; `python -m analysis bench` makes the one to print."""
+    rows = [
+        (target, name, {**part["measured"][name], **found})
+        for target, part in result["targets"].items()
+        for name, found in part["summary"].items()
+    ]
+    columns = {key: column for key, column in _COLUMNS.items() if any(row[2].get(key) is not None for row in rows)}
+    heads = [head.format(baseline=result["setting"]["baseline"]) for head, _, _ in columns.values()]
+    lines = [["targets", "method", *heads], ["---"] * (2 + len(heads))]
+    for target, name, found in rows:
+        values = [(found.get(key), unit, form) for key, (_, unit, form) in columns.items()]
+        lines.append(
+            [target, name, *("" if value is None else f"{value / unit:{form}}" for value, unit, form in values)]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from experiments.__main__ import main
 from experiments.bench import command
+from experiments.bench.attachment import Attachment
 from experiments.bench.command import setting_named, summary, table
 
 TINY = {
@@ -36,6 +38,36 @@ TINY = {
 }
 
 
+ATTACHED: dict[str, Any] = {
+    "architecture": {
+        "model_type": "llama",
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+    },
+    "head": [],
+    "device": "meta",
+    "rounds": 2,
+    "steps": 1,
+    "targets": {"all-linear": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]},
+    "baseline": "one-pass",
+    "contenders": {
+        "one-pass": {"pass": "bincount", "d": 32},
+        "lora": {"_target_": "peft.LoraConfig", "r": 2},
+        "gpart-block": {"_target_": "gpart.GPartConfig", "d": 32, "scheme": "block"},
+    },
+    "authors": {},
+}
+WEIGHTS = 2 * (4 * 16 * 16 + 3 * 16 * 24)
+
+
+def attachment(**config: Any) -> Attachment:
+    common = {key: ATTACHED[key] for key in ("architecture", "head", "device")}
+    return Attachment({**common, "targets": ATTACHED["targets"]["all-linear"], "threads": 1, "config": config})
+
+
 def measured(passes: list[list[float]], updates: list[list[float]], **more: Any) -> dict[str, Any]:
     return {"passes": passes, "updates": updates, "peak_bytes": 100, "state_bytes": 8, "adapted_weights": 4, **more}
 
@@ -60,6 +92,7 @@ def test_ratios_are_taken_within_a_round() -> None:
         (["nothing"], "bench=nothing: unknown; accepted: "),
         (["roberta-6", "--contenders", "lora,dora"], "--contenders=dora: unknown; accepted: any of lora, "),
         (["roberta-6", "--contenders", "full"], "--contenders: lora, whose times the ratios are over"),
+        (["llama-7b-init", "--device", "cuda"], "--device=cuda: llama-7b-init is measured on meta; accepted: no"),
         (["roberta-6", "--targets", "all"], "--targets=all: unknown; accepted: any of query-value, all-linear"),
         (["roberta-6", "--authors", "nowhere"], "--authors=nowhere: no peft/tuners/gpart in it"),
     ],
@@ -73,10 +106,67 @@ def test_bad_input_is_one_line_and_measures_nothing(
 
 
 def test_every_setting_names_its_baseline() -> None:
-    for name in command.options("bench"):
+    for name in command.files("bench"):
         setting = setting_named(name)
         assert setting["baseline"] in setting["contenders"]
         assert all(contender.startswith("authors") for contender in setting["authors"])
+
+
+@pytest.mark.parametrize("scheme", ["block", "hash"])
+def test_an_attachment_is_timed_in_two_parts_and_keeps_what_its_partition_does(scheme: str) -> None:
+    contender = attachment(_target_="gpart.GPartConfig", d=32, scheme=scheme, cache_ids=False)
+    contender.warm_up(1)
+    assert contender.sizes()["adapted_weights"] == WEIGHTS // 2
+    times = contender.turn(2)
+    assert {part: len(seconds) for part, seconds in times.items()} == {"attach": 2, "first_use": 2}
+    assert min(times["attach"] + times["first_use"]) > 0
+    state = 24 * -(-WEIGHTS // 32) if scheme == "block" else 0
+    assert contender.sizes() == {
+        "trainable": 32,
+        "theta": 32,
+        "adapted_weights": WEIGHTS,
+        "state_bytes": state,
+    }
+    assert all(parameter.is_meta for parameter in contender.adapted.model.parameters())
+
+
+def test_a_method_without_a_partition_has_no_first_use() -> None:
+    contender = attachment(_target_="peft.LoraConfig", r=2)
+    assert list(contender.turn(1)) == ["attach"]
+    assert contender.sizes()["theta"] == 2 * 2 * (4 * (16 + 16) + 3 * (16 + 24))
+
+
+@pytest.mark.parametrize("kind", ["bincount", "copy"])
+def test_a_plain_pass_is_over_the_weights_that_methods_adapt(kind: str) -> None:
+    contender = attachment(**{"pass": kind, "d": 32})
+    contender.warm_up(1)
+    assert [len(seconds) for seconds in contender.turn(3).values()] == [3]
+    assert contender.sizes() == {"adapted_weights": WEIGHTS}
+    if kind == "copy":
+        assert contender.out.equal(contender.ids)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not forget a peak")
+def test_memory_counts_from_the_last_time_that_it_was_forgotten() -> None:
+    contender = attachment(**{"pass": "copy", "d": 32})
+    held = contender.forget_peak()["held_bytes"]
+    torch.ones(1 << 24).sum()
+    assert contender.peak()["peak_bytes"] > held + (1 << 25)
+    assert contender.forget_peak()["held_bytes"] < held + (1 << 25)
+
+
+@pytest.mark.slow
+def test_a_measurement_of_attachments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(command, "setting_named", lambda name: ATTACHED)
+    out = tmp_path / "tiny.json"
+    options: dict[str, Any] = {"only": None, "targets": None, "rounds": None, "steps": None, "threads": 1}
+    text = command.bench("tiny", out=out, device=None, authors=None, **options)
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert (result["device"], result["rounds"], result["steps"]) == ("meta", 2, 1)
+    assert "| attach ms | first use ms |" in text
+    found = result["targets"]["all-linear"]["measured"]
+    assert [len(turn) for turn in found["gpart-block"]["first_use"]] == [1, 1]
+    assert found["gpart-block"]["held_bytes"] <= found["gpart-block"]["peak_bytes"]
 
 
 @pytest.mark.slow
