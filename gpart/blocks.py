@@ -9,6 +9,7 @@ copies, and P^T g of contiguous sums in a fixed order.
 
 from __future__ import annotations
 
+from gpart import kernels
 from gpart.hashing import hash_groups, splitmix64
 
 from collections.abc import Callable
@@ -24,6 +25,8 @@ LONGEST = 64
 FEWEST_BLOCKS = 16
 #: Draws for each chunk: the shift, then candidates of which the first coprime one is the multiplier.
 _DRAWS = 64
+#: Most blocks of which the products of two numbers fit int32, the faster type.
+_INT32_BLOCKS = 46340
 #: Entries of a gradient brought into the order of groups at a time: elsewhere than on the CPU, and on it, where they
 #: are to stay in the cache.
 _AT_ONCE = (1 << 24, 1 << 18)
@@ -38,7 +41,7 @@ def block_length(d: int) -> int:
 
 @dataclass(frozen=True)
 class Orders:
-    """The affine permutations of consecutive chunks, from chunk 0 on: three int64 of each.
+    """The affine permutations of consecutive chunks, from chunk 0 on: three whole numbers of each.
 
     Attributes:
         blocks: K, the number of whole blocks in a chunk.
@@ -65,7 +68,8 @@ class Orders:
         ]
         multiplier, shift = (torch.cat(parts) for parts in zip(*pieces, strict=True))
         inverse = torch.tensor([pow(int(a), -1, blocks) for a in multiplier.tolist()], dtype=torch.int64)
-        return cls(blocks, multiplier, inverse, shift)
+        dtype = torch.int32 if blocks <= _INT32_BLOCKS else torch.int64
+        return cls(blocks, multiplier.to(dtype), inverse.to(dtype), shift.to(dtype))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Orders:
         """The same with `change` made to each tensor."""
@@ -82,13 +86,15 @@ class Orders:
 
     def targets(self, first: int, last: int) -> Tensor:
         """The place of each whole block of the chunks from `first` to `last`: (last - first, K)."""
-        block = torch.arange(self.blocks, device=self.shift.device)
-        return (self.multiplier[first:last, None] * block + self.shift[first:last, None]) % self.blocks
+        return (self.multiplier[first:last, None] * self._numbers + self.shift[first:last, None]) % self.blocks
 
     def sources(self, first: int, last: int) -> Tensor:
         """The whole block that goes to each place, chunk by chunk: the inverse of `targets`, (last - first, K)."""
-        place = torch.arange(self.blocks, device=self.shift.device)
-        return (self.inverse[first:last, None] * (place - self.shift[first:last, None])) % self.blocks
+        return (self.inverse[first:last, None] * (self._numbers - self.shift[first:last, None])) % self.blocks
+
+    @property
+    def _numbers(self) -> Tensor:
+        return torch.arange(self.blocks, dtype=self.shift.dtype, device=self.shift.device)
 
 
 def _draw(chunks: Tensor, blocks: int, stream: int) -> tuple[Tensor, Tensor]:
@@ -157,13 +163,14 @@ class BlockGroups:
     def collect(self, gradient: Tensor, d: int) -> Tensor:
         """Sum over the positions of each group: (stop - start,) to (d,), chunk after chunk."""
         total = torch.zeros(d, dtype=gradient.dtype, device=gradient.device)
+        in_bags = self._sums_in_bags(gradient)
         for low, high in self._pieces():
             piece = gradient[low - self.start : high - self.start]
             padded = F.pad(piece, (low % d, -high % d)) if low % d or high % d else piece
             chunks, first = padded.view(-1, d), low // d
-            step = max(1, _AT_ONCE[gradient.device.type == "cpu"] // d)
+            step = len(chunks) if in_bags else max(1, _AT_ONCE[gradient.device.type == "cpu"] // d)
             for number in range(0, chunks.shape[0], step):
-                total = total + self._summed(chunks[number : number + step], first + number)
+                total = total + self._summed(chunks[number : number + step], first + number, in_bags)
         return total
 
     def _pieces(self) -> list[tuple[int, int]]:
@@ -173,11 +180,19 @@ class BlockGroups:
         cuts = [(self.start, head), (head, tail), (tail, self.stop)]
         return [(low, high) for low, high in cuts if low < high]
 
-    def _summed(self, chunks: Tensor, first: int) -> Tensor:
+    def _sums_in_bags(self, gradient: Tensor) -> bool:
+        """Whether the sum can be left to torch's embedding_bag, which reads once and copies nothing."""
+        gapless = self.orders.blocks * self._length == self.d
+        return gapless and gradient.device.type == "cpu" and kernels.underived(gradient)
+
+    def _summed(self, chunks: Tensor, first: int, in_bags: bool) -> Tensor:
         """The sum (d,) of whole chunks (chunks, d), the first of which has the number `first`, each in group order."""
         count, whole = chunks.shape[0], self.orders.blocks * self._length
-        row = torch.arange(count, device=chunks.device)[:, None] * self.orders.blocks
-        source = (row + self.orders.sources(first, first + count)).view(-1)
-        in_order = chunks[:, :whole].reshape(-1, self._length).index_select(0, source)
-        summed = in_order.view(count, whole).sum(0)
+        source = self.orders.sources(first, first + count)
+        row = torch.arange(0, source.numel(), self.orders.blocks, dtype=source.dtype, device=source.device)
+        source = source + row[:, None]
+        blocks = chunks[:, :whole].reshape(-1, self._length)
+        if in_bags:
+            return F.embedding_bag(source.t(), blocks, mode="sum").view(-1)
+        summed = blocks.index_select(0, source.view(-1)).view(count, whole).sum(0)
         return torch.cat([summed, chunks[:, whole:].sum(0)]) if whole < self.d else summed

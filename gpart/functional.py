@@ -10,6 +10,7 @@ from __future__ import annotations
 from gpart import kernels
 from gpart.products import Product
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -103,6 +104,8 @@ def effective_weight(weight: Tensor, terms: list[Term]) -> Tensor:
         fused = kernels.added(weight, terms[0].value, terms[0].groups)
         if fused is not None:
             return fused
+        if kernels.underived(weight, terms[0].value):
+            return terms[0].delta(weight.shape).add_(weight).to(weight.dtype)
     total = weight.to(accumulation_dtype(weight.dtype))
     for term in terms:
         total = total + term.delta(weight.shape)
@@ -212,3 +215,7 @@ class _Adapted(torch.autograd.Function):
         for tangent in tangents[1:]:
             total = total + tangent
         return total
+
+
+# Function.apply asks for it at each call, and python would look the function through each time.
+_Adapted.forward.__signature__ = inspect.signature(_Adapted.forward)  # type: ignore[attr-defined]

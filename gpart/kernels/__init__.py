@@ -33,17 +33,22 @@ def chosen(device: torch.device) -> bool:
     return INSTALLED and device.type in DEVICES
 
 
-def usable(values: Tensor, *others: Tensor) -> bool:
-    """Whether a kernel can stand for torch's operations here: plain float32 `values`, and nothing derives the result.
+def underived(*tensors: Tensor) -> bool:
+    """Whether these are plain tensors with nothing to derive what is made of them, so that any operation will do.
 
     torch.compile, transforms of torch.func, forward-mode differentiation and double backward need operations that torch
-    knows; so does float64.
+    can derive.
     """
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         return False
-    tensors = (values, *others)
     derived = forward_ad._current_level >= 0 or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
-    return not derived and values.dtype == torch.float32 and all(_plain(t) and chosen(t.device) for t in tensors)
+    return not derived and all(_plain(t) for t in tensors)
+
+
+def usable(values: Tensor, *others: Tensor) -> bool:
+    """Whether a kernel can stand for torch's operations here: underived float32 `values`, all where kernels run."""
+    tensors = (values, *others)
+    return values.dtype == torch.float32 and all(chosen(t.device) for t in tensors) and underived(*tensors)
 
 
 def _plain(tensor: Tensor) -> bool:

@@ -40,16 +40,21 @@ def test_every_chunk_meets_every_group_once_and_sizes_differ_by_one(d: int, laye
     assert p.dead == 0
 
 
+# In float32 the sums may be left to embedding_bag; in float64 they never are.
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @CASES
-def test_blocks_and_group_numbers_are_the_same_map(d: int, layers: list[int]) -> None:
+def test_blocks_and_group_numbers_are_the_same_map(d: int, layers: list[int], dtype: torch.dtype) -> None:
     p, n = partition(d, layers), sum(layers)
-    ids, value, gradient = p.group_ids(0, n), torch.randn(d).double(), torch.randn(n).double()
+    ids, value, gradient = p.group_ids(0, n), torch.randn(d, dtype=dtype), torch.randn(n, dtype=dtype)
+    tolerance = 100 * torch.finfo(dtype).eps * max(layers) / d
     for index, (low, high) in enumerate(zip(p.offsets, p.offsets[1:], strict=False)):
         groups = p.layer_groups(index, torch.device("cpu"))
         assert isinstance(groups, BlockGroups)
         assert torch.equal(groups.spread(value), value[ids[low:high]])
-        expected = torch.zeros(d).double().index_add(0, ids[low:high], gradient[low:high])
-        torch.testing.assert_close(groups.collect(gradient[low:high], d), expected, rtol=1e-12, atol=1e-12)
+        expected = torch.zeros(d).double().index_add(0, ids[low:high], gradient[low:high].double())
+        collected = groups.collect(gradient[low:high], d)
+        assert collected.dtype == dtype
+        torch.testing.assert_close(collected.double(), expected, rtol=0, atol=tolerance)
 
 
 @CASES
@@ -69,7 +74,7 @@ def test_a_block_is_a_power_of_two_and_a_chunk_has_at_least_sixteen(d: int) -> N
     assert length == LONGEST or d // (2 * length) < 16
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 30, 210, 2310, 4096])
+@pytest.mark.parametrize("blocks", [1, 2, 30, 210, 2310, 4096, 46340, 46341])
 def test_inverses_of_all_permutations(blocks: int) -> None:
     orders = Orders(blocks, *_drawn(50, blocks))
     targets, sources = orders.targets(0, 50), orders.sources(0, 50)
@@ -81,7 +86,7 @@ def test_inverses_of_all_permutations(blocks: int) -> None:
 def _drawn(chunks: int, blocks: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     orders = Orders.drawn(chunks, blocks * block_length(blocks), 7)
     multiplier = torch.where(torch.gcd(orders.multiplier, torch.tensor(blocks)) == 1, orders.multiplier, 1)
-    inverse = torch.tensor([pow(int(a), -1, blocks) for a in multiplier])
+    inverse = torch.tensor([pow(int(a), -1, blocks) for a in multiplier], dtype=multiplier.dtype)
     return multiplier, inverse, orders.shift
 
 
@@ -110,11 +115,12 @@ def test_nothing_is_kept_for_a_weight() -> None:
     d, n = 4608, 200_000
     p = partition(d, [n])
     p.adjoint(p.project(torch.randn(d)))
-    assert p.cached_bytes == 24 * -(-n // d)
+    assert p.cached_bytes == 12 * -(-n // d)
 
 
-def test_sums_have_one_order_whatever_the_threads() -> None:
-    p, gradient = partition(1031, [300_000]), torch.randn(300_000, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("d", [1024, 1031])
+def test_sums_have_one_order_whatever_the_threads(d: int) -> None:
+    p, gradient = partition(d, [300_000]), torch.randn(300_000, generator=torch.Generator().manual_seed(0))
     before, sums = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 1):
