@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from analysis import (
     aggregate_command,
+    bench_command,
     isometry_command,
     plots_command,
     published_command,
@@ -25,6 +26,7 @@ COMMANDS = (
     published_command,
     plots_command,
     isometry_command,
+    bench_command,
     report_command,
     all_command,
 )

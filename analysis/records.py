@@ -154,12 +154,24 @@ def read_run(path: Path) -> Run:
         raise InputError([f"{path}: {error}"]) from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Any:
+    """What a file of strict JSON holds.
+
+    Raises:
+        InputError: naming the file and the reason.
+    """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-        _check(record)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError([f"{path}: cannot be read ({error})"]) from None
+    except ValueError as error:
+        raise InputError([f"{path}: {error}"]) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = read_json(path)
+    try:
+        _check(record)
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError([f"{path}: not a run record ({type(error).__name__}: {error})"]) from None
     except ValueError as error:

@@ -75,6 +75,19 @@ def bootstrap_interval(scores: Sequence[float]) -> tuple[float, float] | None:
     return (low, high) if np.isfinite([low, high]).all() else None
 
 
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % percentile bootstrap interval of the median, `DRAWS` draws from a generator seeded by `SEED`.
+
+    Not BCa, whose acceleration is of the jackknife, which says nothing of a median. None for fewer than
+    `BOOTSTRAP_MINIMUM` values.
+    """
+    own = np.asarray(values, dtype=np.float64)
+    if len(own) < BOOTSTRAP_MINIMUM:
+        return None
+    drawn = np.random.default_rng(SEED).integers(len(own), size=(DRAWS, len(own)))
+    return _percentiles(np.median(own[drawn], axis=1))
+
+
 def seed_interval(differences: Sequence[float]) -> Interval | None:
     """Mean of paired differences, one per seed, with its t interval over seeds; None for fewer than two.
 

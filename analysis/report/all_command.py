@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.aggregate_command import write_aggregates
+from analysis.bench import read_benches
+from analysis.bench_command import write_bench
 from analysis.cells import sections
 from analysis.differences import baseline_row
 from analysis.isometry_command import FIGURES, write_isometry
@@ -37,6 +39,7 @@ def write_all(folder: Path, out: Path, baseline: str | None) -> None:
         OSError: if a file cannot be written.
     """
     runs = read_runs(folder)
+    benches = read_benches([folder / "bench"]) if any((folder / "bench").glob("*.json")) else []
     found = sections(runs)
     if baseline is not None:
         baseline_row(found, baseline)
@@ -50,6 +53,10 @@ def write_all(folder: Path, out: Path, baseline: str | None) -> None:
         write_plots(runs, others, out / "plots", FORMATS, [kind for kind in KINDS if kind not in FIGURES])
     else:
         print("skipped plots: all runs are trials of a search")
+    if benches:
+        write_bench(benches, out / "bench")
+    else:
+        print(f"skipped bench: {folder / 'bench'} holds no record")
     write_report(runs, drawn, folder, out / "report.html", baseline)
 
 

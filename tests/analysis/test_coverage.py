@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.statistics import (
     Interval,
     bootstrap_interval,
     example_interval,
+    median_interval,
     score_interval,
     seed_interval,
     summarize,
@@ -55,6 +57,19 @@ def test_the_interval_of_paired_differences_over_seeds_holds_its_level(n: int) -
         return found.low, found.high
 
     assert coverage(interval, 1, 4000) == pytest.approx(0.95, abs=error(4000))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "below"), [(5, 0), (7, 1)])
+def test_the_bootstrap_of_a_median_ends_at_values_and_holds_what_their_ranks_say(n: int, below: int) -> None:
+    # It leaves out `below` values on either side; the median is beyond with the probability of so few coins' heads.
+    def interval(generator: np.random.Generator) -> tuple[float, float]:
+        found = median_interval(generator.lognormal(0, 0.1, n))
+        assert found is not None
+        return found
+
+    share = 1 - 2 * stats.binom.cdf(below, n, 0.5)
+    assert coverage(interval, 1, 1500) == pytest.approx(share, abs=3 * (share * (1 - share) / 1500) ** 0.5)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from analysis.statistics import (
     METRICS,
     bootstrap_interval,
     example_interval,
+    median_interval,
     score,
     seed_interval,
     summarize,
@@ -40,6 +41,14 @@ def test_summary_is_that_of_the_standard_library_and_scipy() -> None:
 def test_one_score_has_no_spread() -> None:
     found = summarize([0.7])
     assert (found.n, found.mean, found.std, found.low, found.high) == (1, 0.7, None, None, None)
+
+
+def test_the_interval_of_a_median_is_scipys_percentile_bootstrap() -> None:
+    values = list(np.random.default_rng(0).normal(1.3, 0.1, 40))
+    found = stats.bootstrap((values,), np.median, method="percentile", n_resamples=10_000, rng=1)
+    assert median_interval(values) == pytest.approx(tuple(found.confidence_interval), abs=0.005)
+    assert median_interval(values[:4]) is None
+    assert median_interval([1.5] * 5) == (1.5, 1.5)
 
 
 def drawn(n: int, seed: int) -> tuple[NDArray, NDArray]:

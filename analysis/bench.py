@@ -1,0 +1,174 @@
+"""Bench records (`python -m experiments bench`; docs/RECORD.md), read and checked, with their medians and ratios."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.records import InputError, Value, flatten, read_json
+from analysis.statistics import median_interval
+
+SCHEMA = 1
+PARTS = ("passes", "updates", "attach", "first_use", "one_pass")
+"""What is timed of a step; a step's time is the sum of those that its record has."""
+_TOP_LEVEL = frozenset({"schema", "bench", "setting", "rounds", "steps", "threads", "device", "targets", "provenance"})
+
+
+class Ratio(NamedTuple):
+    """Of step times to the baseline's: the median over rounds, with its 95 % interval where there are rounds enough."""
+
+    median: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One bench record.
+
+    Attributes:
+        name: of the setting.
+        record: name of the file, without its ending.
+        baseline: whose times the ratios are over.
+        rounds: number of turns of each.
+        steps: in each turn.
+        measured: by set of targets and method what was measured, as in the record.
+        terms: what has to be alike for times to stand in one table, by dotted key.
+        circumstances: versions and commit, by dotted key.
+    """
+
+    name: str
+    record: str
+    baseline: str
+    rounds: int
+    steps: int
+    measured: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    terms: Mapping[str, Value]
+    circumstances: Mapping[str, Value]
+
+    def seconds(self, targets: str, method: str, parts: Sequence[str] = PARTS) -> list[float]:
+        """Median of the steps of each round, of all or some parts of a step."""
+        found = self.measured[targets][method]
+        turns = zip(*(found[part] for part in parts if part in found), strict=True)
+        return [statistics.median(map(sum, zip(*turn, strict=True))) for turn in turns]
+
+    def ratio(self, targets: str, method: str) -> Ratio:
+        """Step times over the baseline's, round by round, since a round shares what the machine does besides."""
+        pairs = zip(self.seconds(targets, method), self.seconds(targets, self.baseline), strict=True)
+        ratios = [own / reference for own, reference in pairs]
+        return Ratio(statistics.median(ratios), None if method == self.baseline else median_interval(ratios))
+
+
+def read_benches(paths: Sequence[Path]) -> list[Bench]:
+    """The bench records among files, and of folders in every `*.json` directly in them; by name, copies once.
+
+    Raises:
+        InputError: with a line for each that is not a bench record, or if there is none.
+    """
+    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    if not files:
+        folders = ", ".join(map(str, paths))
+        raise InputError([f"{folders}: no *.json in it; accepted: what `python -m experiments bench` writes"])
+    found: dict[tuple[str, str], Bench] = {}
+    errors: list[str] = []
+    for file in files:
+        try:
+            bench = _read(file)
+        except InputError as error:
+            errors += error.lines
+            continue
+        first = found.setdefault((bench.name, bench.record), bench)
+        if first != bench:
+            errors.append(f"{file}: another record of {bench.name} in a file of this name; accepted: different names")
+    if errors:
+        raise InputError(errors)
+    return [found[key] for key in sorted(found)]
+
+
+def by_name(benches: Sequence[Bench]) -> dict[str, list[Bench]]:
+    """The records that share tables: those of one name.
+
+    Raises:
+        InputError: with a line for each that differs from the first in setting, device, threads or hardware.
+    """
+    groups: dict[str, list[Bench]] = {}
+    errors: list[str] = []
+    for bench in benches:
+        first = groups.setdefault(bench.name, [bench])[0]
+        if first is bench:
+            continue
+        groups[bench.name].append(bench)
+        differing = [
+            f"{key} ({json.dumps(first.terms[key])}, {json.dumps(bench.terms[key])})"
+            for key in sorted(first.terms.keys() & bench.terms.keys())
+            if first.terms[key] != bench.terms[key]
+        ]
+        if differing:
+            errors.append(
+                f"{first.record}, {bench.record}: differ in {', '.join(differing)}; accepted in one table: records of "
+                "one setting, device, thread count and machine"
+            )
+    if errors:
+        raise InputError(errors)
+    return groups
+
+
+def _read(path: Path) -> Bench:
+    record = read_json(path)
+    accepted = "accepted: what `python -m experiments bench` writes"
+    if not isinstance(record, dict) or not record.keys() >= _TOP_LEVEL:
+        missing = _TOP_LEVEL - set(record if isinstance(record, dict) else ())
+        raise InputError([f"{path}: not a bench record (no {', '.join(sorted(missing))}); {accepted}"])
+    if record["schema"] != SCHEMA:
+        raise InputError([f"{path}: schema={record['schema']}: unknown version of a bench record; accepted: {SCHEMA}"])
+    try:
+        bench = _bench(path.stem, record)
+        for targets, methods in bench.measured.items():
+            for method in methods:
+                _check(bench, targets, method)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise InputError([f"{path}: not a bench record ({type(error).__name__}: {error}); {accepted}"]) from None
+    return bench
+
+
+def _bench(name: str, record: Mapping[str, Any]) -> Bench:
+    setting, provenance = record["setting"], record["provenance"]
+    kept = {"git_sha", "git_dirty", "packages"}
+    aside = {"contenders", "authors", "rounds", "steps"}
+    configs = {**setting["contenders"], **(setting.get("authors") or {})}
+    measured = {targets: part["measured"] for targets, part in record["targets"].items()}
+    used = sorted({method for methods in measured.values() for method in methods})
+    terms = {
+        "setting": {key: value for key, value in setting.items() if key not in aside},
+        "method": {method: json.dumps(configs[method], sort_keys=True) for method in used},
+        "device": record["device"],
+        "threads": record["threads"],
+        "hardware": dict(provenance["hardware"]),
+    }
+    return Bench(
+        name=record["bench"],
+        record=name,
+        baseline=setting["baseline"],
+        rounds=record["rounds"],
+        steps=record["steps"],
+        measured=measured,
+        terms=flatten(terms),
+        circumstances=flatten({key: value for key, value in provenance.items() if key in kept}),
+    )
+
+
+def _check(bench: Bench, targets: str, method: str) -> None:
+    found = bench.measured[targets][method]
+    parts = [part for part in PARTS if part in found]
+    shapes = {(len(found[part]), *map(len, found[part])) for part in parts}
+    if shapes != {(bench.rounds, *[bench.steps] * bench.rounds)}:
+        raise ValueError(f"{targets}, {method}: no {bench.rounds} rounds of {bench.steps} steps")
+    if bench.baseline not in bench.measured[targets]:
+        raise ValueError(f"{targets}: no {bench.baseline}, the baseline")
+    if min(bench.seconds(targets, method)) <= 0:
+        raise ValueError(f"{targets}, {method}: a time of 0 or less")
+    if not isinstance(found["peak_bytes"], int):
+        raise TypeError(f"{targets}, {method}: peak_bytes={found['peak_bytes']}")
