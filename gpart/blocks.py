@@ -165,12 +165,12 @@ class BlockGroups:
         total = torch.zeros(d, dtype=gradient.dtype, device=gradient.device)
         in_bags = self._sums_in_bags(gradient)
         for low, high in self._pieces():
-            piece = gradient[low - self.start : high - self.start]
+            piece = gradient.narrow(0, low - self.start, high - low)
             padded = F.pad(piece, (low % d, -high % d)) if low % d or high % d else piece
             chunks, first = padded.view(-1, d), low // d
             step = len(chunks) if in_bags else max(1, _AT_ONCE[gradient.device.type == "cpu"] // d)
-            for number in range(0, chunks.shape[0], step):
-                total = total + self._summed(chunks[number : number + step], first + number, in_bags)
+            for number, some in enumerate(chunks.split(step)):
+                total = total + self._summed(some, first + number * step, in_bags)
         return total
 
     def _pieces(self) -> list[tuple[int, int]]:
@@ -191,7 +191,7 @@ class BlockGroups:
         source = self.orders.sources(first, first + count)
         row = torch.arange(0, source.numel(), self.orders.blocks, dtype=source.dtype, device=source.device)
         source = source + row[:, None]
-        blocks = chunks[:, :whole].reshape(-1, self._length)
+        blocks = chunks.narrow(1, 0, whole).reshape(-1, self._length)
         if in_bags:
             return F.embedding_bag(source.t(), blocks, mode="sum").view(-1)
         summed = blocks.index_select(0, source.view(-1)).view(count, whole).sum(0)
