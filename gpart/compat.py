@@ -6,6 +6,7 @@ extends before it calls PEFT's own registration.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ __all__ = [
     "PREFIX",
     "BaseTuner",
     "BaseTunerLayer",
-    "StateDictHooks",
+    "OneVectorTuner",
     "check_adapter_name",
     "check_adapters_to_merge",
     "peft_type",
@@ -77,12 +78,14 @@ def check_adapter_name(name: str) -> None:
         raise ValueError(f"adapter_name: {name!r} is contained in {PREFIX!r}; accepted is any other name")
 
 
-class StateDictHooks(BaseTuner):
-    """How an adapter with one vector for all layers is selected from, and put back into, a model's state dict.
+class OneVectorTuner(BaseTuner):
+    """A tuner whose adapters have one vector each for all layers, and whose biases are moved by it, never trained.
 
-    A subclass says what a checkpoint carries beside the vector, and what it refuses.
+    It says how the vector is selected from, and put back into, a model's state dict; a subclass, what a checkpoint
+    carries beside it, and what it refuses.
     """
 
+    peft_config: dict[str, Any]
     vector: str  # name of the attribute with one parameter per adapter
 
     def extra_state(self, adapter_name: str) -> dict[str, Tensor]:
@@ -127,17 +130,34 @@ class StateDictHooks(BaseTuner):
         state[f"{root}{cls.vector}.{adapter_name}"] = state.pop(f"{root}{cls.vector}")
         return state
 
+    def _check_new_adapter_config(self, config: Any) -> None:
+        # PEFT's own allows one adapter with biases, since it trains the base's.
+        pass
+
+    def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
+        # PEFT's own makes the base's biases trainable where a configuration names them.
+        configs = self.peft_config
+        self.peft_config = {name: copy.copy(config) for name, config in configs.items()}
+        for config in self.peft_config.values():
+            config.bias = "none"
+        super()._mark_only_adapters_as_trainable(model)
+        self.peft_config = configs
+
+    def disable_adapter_layers(self) -> None:
+        """Use the base as it is. PEFT's own warns of biases that were trained."""
+        self._enable_adapter_layers(enabled=False)
+
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         # PEFT's own also moves adapter parameters, of which our layers hold none, to the device of child.weight, and
         # so fails on restoring a head that has no weight of its own (huggingface/peft#3114).
         setattr(parent, child_name, new_module)
 
 
-def _tuner(cls: Callable[..., Any], model: nn.Module) -> tuple[StateDictHooks, str]:
+def _tuner(cls: Callable[..., Any], model: nn.Module) -> tuple[OneVectorTuner, str]:
     """The tuner in a `PeftModel`, with the prefix of its own keys; or the tuner itself."""
-    if isinstance(model, StateDictHooks):
+    if isinstance(model, OneVectorTuner):
         return model, ""
     tuner = getattr(model, "base_model", None)
-    if not isinstance(tuner, StateDictHooks):
+    if not isinstance(tuner, OneVectorTuner):
         raise TypeError(f"model: a {type(model).__name__} holds no {cls.__name__}; accepted is a PeftModel that does")
     return tuner, "base_model."

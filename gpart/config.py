@@ -13,6 +13,9 @@ from typing import Any, ClassVar
 
 from peft import PeftConfig
 
+#: The authors' names; the last two are the same, since they leave out whatever is not targeted.
+_BIAS = ("none", "all", "gpart_only")
+
 
 @reads_authors_fields
 @dataclass
@@ -44,7 +47,9 @@ class GPartConfig(PeftConfig):
         keep_base: keep a copy of the weights while the adapter is merged, so that unmerging restores every bit.
         cache_ids: keep the group of every weight in memory (4 bytes each) or compute it at each use ("hash" only);
             None keeps it on the CPU and computes it on accelerators.
-        bias: "none": biases stay as they are.
+        bias: "none": biases stay as they are; "all" or "gpart_only": those of the targeted modules take part, each
+            behind its weight. They do not train beside the vector, as with other methods of PEFT, so that disabling the
+            adapter gives the base's outputs.
         partition: set when the adapter is injected, and saved: what the partition was made of, with its digest. A
             checkpoint is refused where the partition would come out differently.
 
@@ -78,7 +83,7 @@ class GPartConfig(PeftConfig):
     dropout: float = field(default=0.0, metadata={"help": "Share of the weight change dropped in training."})
     keep_base: bool = field(default=False, metadata={"help": "Keep the weights while merged, to restore every bit."})
     cache_ids: bool | None = field(default=None, metadata={"help": "Keep every weight's group in memory."})
-    bias: str = field(default="none", metadata={"help": "Biases stay as they are: none."})
+    bias: str = field(default="none", metadata={"help": f"Whether biases take part: {', '.join(_BIAS)}."})
     partition: dict[str, Any] | None = field(
         default=None, metadata={"help": "What the partition was made of; set when the adapter is injected."}
     )
@@ -90,8 +95,8 @@ class GPartConfig(PeftConfig):
         check_definition(d=self.d, seed=self.seed, scope=self.scope, scheme=self.scheme, cache_ids=self.cache_ids)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: {self.dropout!r}; accepted are probabilities from 0 to below 1")
-        if self.bias != "none":
-            raise ValueError(f"bias: {self.bias!r}; accepted is 'none'")
+        if self.bias not in _BIAS:
+            raise ValueError(f"bias: {self.bias!r}; accepted are {', '.join(map(repr, _BIAS))}")
         self._check_layers()
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), list):

@@ -22,9 +22,9 @@ class AdaptedLayer(NamedTuple):
     bias: int = 0
 
     @property
-    def size(self) -> int:
-        """Number of positions."""
-        return prod(self.shape) + self.bias
+    def sizes(self) -> list[int]:
+        """Number of positions of the weight, and of the bias if that takes part."""
+        return [prod(self.shape), *([self.bias] if self.bias else [])]
 
     def __str__(self) -> str:
         return f"{self.name} {'x'.join(map(str, self.shape))}" + (f"+{self.bias}" if self.bias else "")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from gpart.authors import renamed
-from gpart.compat import DEFAULT_TARGETS, PREFIX, StateDictHooks, check_adapter_name
+from gpart.bases import check_supported
+from gpart.compat import DEFAULT_TARGETS, PREFIX, OneVectorTuner, check_adapter_name
 from gpart.config import GPartConfig
 from gpart.definition import AdaptedLayer
-from gpart.layer import GPartLayer, LayerSlice, check_supported
+from gpart.layer import GPartLayer
 from gpart.partition import Partition
 from gpart.schemes import scheme_named
 from gpart.scopes import transformer_block
+from gpart.slices import LayerSlice
 
 import copy
 import json
+from itertools import count
 from typing import Any
 
 import torch
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 _HALF = (torch.float16, torch.bfloat16)
 
 
-class GPartModel(StateDictHooks):
+class GPartModel(OneVectorTuner):
     """GPart (arXiv 2605.14841) around a base model; `peft.get_peft_model` makes it.
 
     Attributes:
@@ -95,18 +98,29 @@ class GPartModel(StateDictHooks):
 
     def _attach(self, config: GPartConfig, adapter_name: str, low_cpu_mem_usage: bool) -> None:
         """Make the partition of the modules found, and give each its part."""
-        weights = [layer.get_base_layer().weight for _, layer in self._found]
-        weight, reads_weights = weights[0], scheme_named(config.scheme).of_weights is not None
+        bases = [layer.get_base_layer() for _, layer in self._found]
+        biases = [getattr(base, "bias", None) if config.bias != "none" else None for base in bases]
+        weight, reads_weights = bases[0].weight, scheme_named(config.scheme).of_weights is not None
         planned = weight.is_meta
         partition = Partition(
             scheme=config.scheme,
             d=config.d,
             seed=config.seed,
-            layers=[AdaptedLayer(name, tuple(w.shape)) for (name, _), w in zip(self._found, weights, strict=True)],
+            layers=[
+                AdaptedLayer(name, tuple(base.weight.shape), 0 if bias is None else bias.numel())
+                for (name, _), base, bias in zip(self._found, bases, biases, strict=True)
+            ],
             isometric=config.isometric,
             scope=config.scope,
             blocks=self._blocks(config),
-            weights=weights if reads_weights else None,
+            weights=[
+                tensor
+                for base, bias in zip(bases, biases, strict=True)
+                for tensor in (base.weight, bias)
+                if tensor is not None
+            ]
+            if reads_weights
+            else None,
             cache_ids=config.cache_ids,
             device="cpu" if planned else weight.device,
         )
@@ -119,8 +133,17 @@ class GPartModel(StateDictHooks):
         active = adapter_name in self.active_adapters and not config.inference_mode
         self.gpart_theta[adapter_name] = nn.Parameter(theta, requires_grad=active)
         self._partitions[adapter_name] = partition
-        for index, (_, layer) in enumerate(self._found):
-            layer.gpart_slices[adapter_name] = LayerSlice(partition, index, config.dropout, config.keep_base)
+        self._give_parts(config, adapter_name)
+
+    def _give_parts(self, config: GPartConfig, adapter_name: str) -> None:
+        """Give each layer the part of the adapter that falls on it."""
+        partition, numbers = self._partitions[adapter_name], count()
+        for adapted, (_, layer) in zip(partition.layers, self._found, strict=True):
+            number = next(numbers)
+            layer.gpart_slices[adapter_name] = LayerSlice(partition, number, config.dropout, config.keep_base)
+            if adapted.bias:
+                # The authors' dropout falls on the change of the weight alone.
+                layer.gpart_bias_slices[adapter_name] = LayerSlice(partition, next(numbers), 0.0, config.keep_base)
 
     def _blocks(self, config: GPartConfig) -> list[str] | None:
         """The transformer block of each module found, where the scope asks for it."""

@@ -33,13 +33,14 @@ class Partition:
         d: number of groups, from 1 to N.
         seed: of the assignment, from 0 to 2**64 - 1.
         layer_sizes: number of positions of each layer, in canonical order; or
-        layers: the layers themselves, whose names and shapes then take part in the digest.
+        layers: the layers themselves, whose names and shapes then take part in the digest. Each is one tensor, its
+            weight, or two, its weight and its bias; tensors are numbered through all layers.
         isometric: whether columns have length one; without, P[i, g(i)] = 1 and P^T P = diag(group sizes).
         scope: "global": every group may reach into every layer. "transformer_block": each block has its own part of
             the groups, of d divided evenly, and a seed of its own; see `gpart.scopes`.
         blocks: the block of each layer, where the scope is "transformer_block".
-        weights: the base's weights, one tensor for each layer, where the scheme is "signed_magnitude"; they are read
-            here and not kept, but their sha256 takes part in the digest. On the meta device they make a plan, without
+        weights: the base's weights and biases, in order, where the scheme is "signed_magnitude"; they are read here
+            and not kept, but their sha256 takes part in the digest. On the meta device they make a plan, without
             groups.
         cache_ids: whether the groups of a layer are kept (4 bytes per weight and device) or computed at each use.
             None keeps them on the CPU, and elsewhere only where the scheme is not stateless. "block" needs no groups.
@@ -69,7 +70,7 @@ class Partition:
         if layers is None:
             layers = [AdaptedLayer("", (int(size),)) for size in layer_sizes or ()]
         self.layers = tuple(layers)
-        self.sizes = [layer.size for layer in self.layers]
+        self.sizes = [size for layer in self.layers for size in layer.sizes]
         self.offsets = [0, *accumulate(self.sizes)]
         self.n = self.offsets[-1]
         self.scheme = schemes.scheme_named(scheme)
@@ -87,8 +88,11 @@ class Partition:
         self._sizes: Tensor | None = None
 
     def _assign(self, weights: Sequence[Tensor] | None, cache_ids: bool | None) -> None:
-        """Make the assignments in the order of their coordinates, and note where in them each layer is."""
-        for share in scopes.shares(self.scope, self.blocks, self.d, self.seed, self.sizes):
+        """Make the assignments in the order of their coordinates, and note where in them each tensor is."""
+        blocks = self.blocks
+        if blocks is not None and len(blocks) == len(self.layers):
+            blocks = [block for block, layer in zip(blocks, self.layers, strict=True) for _ in layer.sizes]
+        for share in scopes.shares(self.scope, blocks, self.d, self.seed, self.sizes):
             assignment = Assignment(
                 self.scheme,
                 share.d,
@@ -113,7 +117,7 @@ class Partition:
             return None
         if weights is None:
             raise ValueError(
-                f"weights: missing; accepted with scheme={self.scheme.name!r} are those of {len(self.layers)} layers"
+                f"weights: missing; accepted with scheme={self.scheme.name!r} are the {len(self.sizes)} of all layers"
             )
         sizes = [weight.numel() for weight in weights]
         if sizes != self.sizes:
@@ -143,12 +147,12 @@ class Partition:
         return torch.cat(pieces)
 
     def layer_ids(self, index: int, device: torch.device) -> Tensor:
-        """Groups of the `index`-th layer's positions: (size,) int32 on `device`."""
+        """Groups of the `index`-th tensor's positions: (size,) int32 on `device`."""
         assignment, place = self._places[index]
         return assignment.layer_ids(place, device)
 
     def layer_groups(self, index: int, device: torch.device) -> Groups:
-        """The groups of the `index`-th layer's positions, as what spreads values over them and collects from them."""
+        """The groups of the `index`-th tensor's positions, as what spreads values over them and collects from them."""
         assignment, place = self._places[index]
         return assignment.layer_groups(place, device, whole=assignment.d == self.d)
 
@@ -194,7 +198,7 @@ class Partition:
         """P theta: (d,) to (N,), at least float32, on theta's device."""
         self._check(theta, "theta", self.d)
         value = self.scaled(theta, accumulation_dtype(theta.dtype), theta.device)
-        return torch.cat([self.layer_groups(i, theta.device).spread(value) for i in range(len(self.layers))])
+        return torch.cat([self.layer_groups(i, theta.device).spread(value) for i in range(len(self.sizes))])
 
     def adjoint(self, delta: Tensor) -> Tensor:
         """P^T delta: (N,) to (d,), at least float32, on delta's device."""

@@ -1,4 +1,4 @@
-"""What the supported layers compute of an input and a weight, linear in both, and the two adjoints.
+"""What the supported layers compute of an input and a weight, linear in each, and the two adjoints.
 
 Each is the operation that the base layer itself calls, so that the bits are the same, and each is a tuple of integers
 alone, so that a compiled graph can hold it. The adjoints are operations of torch whose own derivatives it knows.
@@ -132,9 +132,33 @@ class Lookup(NamedTuple):
         raise NotImplementedError
 
 
-Product = Dense | Convolution | Lookup
+class Itself(NamedTuple):
+    """The weight alone, whatever the input: how a bias is adapted."""
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The weight."""
+        return weight
+
+    def for_input(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """The input has no part in it."""
+        raise NotImplementedError
+
+    def for_weight(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """The gradient of the output to that of the weight."""
+        return gradient
+
+    def along_bias(self, bias: Tensor) -> Tensor:
+        """There is no bias."""
+        raise NotImplementedError
+
+    def for_bias(self, gradient: Tensor) -> Tensor:
+        """There is no bias."""
+        raise NotImplementedError
+
+
+Product = Dense | Convolution | Lookup | Itself
 #: By the names that compiled graphs hold.
-PRODUCTS: dict[str, type[Product]] = {kind.__name__: kind for kind in (Dense, Convolution, Lookup)}
+PRODUCTS: dict[str, type[Product]] = {kind.__name__: kind for kind in (Dense, Convolution, Lookup, Itself)}
 
 
 class Padding(NamedTuple):

@@ -47,11 +47,13 @@ def edited(name: str, folder: Path, changes: dict[str, Any], without: tuple[str,
 
 
 def test_there_is_one_of_every_kind() -> None:
-    kinds = set()
+    kinds, biases = set(), set()
     for name in LOGITS:
         fields = json.loads((FOLDER / name / "adapter_config.json").read_text())
         kinds.add((fields["grouping_strategy"], fields["assignment_backend"], fields["partition_scope"]))
+        biases.add(fields["bias"])
     assert len(kinds) == 6
+    assert biases == {"none", "all", "gpart_only"}
     assert sorted(LOGITS) == sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
 
 
@@ -107,7 +109,7 @@ def test_older_spellings(name: str, changes: dict[str, Any], without: tuple[str,
     ("changes", "message"),
     [
         ({"projection_type": "fastfood"}, "projection_type: 'fastfood' in .* authors' code; accepted is 'partition'"),
-        ({"bias": "all"}, "bias: 'all'; accepted is 'none'"),
+        ({"bias": "x"}, "bias: 'x'; accepted are 'none', 'all', 'gpart_only'"),
         ({"grouping_strategy": "x"}, "grouping_strategy: 'x' in .*; accepted are 'random' and 'signed_magnitude'"),
         ({"assignment_backend": "x"}, "assignment_backend: 'x' in .*; accepted are 'legacy_streaming', 'material"),
         ({"partition_scope": "x"}, "scope: 'x'; accepted are 'global', 'transformer_block'"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gpart import GPartConfig, GPartLayer, Partition
 from gpart.functional import adapted_product
-from gpart.layer import LayerSlice
 from gpart.products import product_of
+from gpart.slices import LayerSlice
 
 import copy
 import warnings

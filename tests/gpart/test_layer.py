@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpart import GPartLayer, Partition
 from gpart.functional import IndexedGroups, Term, adapted_product, effective_weight
-from gpart.layer import LayerSlice
+from gpart.slices import LayerSlice
 
 import copy
 import warnings

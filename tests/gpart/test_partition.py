@@ -173,7 +173,7 @@ def test_scale_is_one_over_the_root_of_the_size_in_the_type_asked_for() -> None:
         ({**IN_BLOCKS, "d": 241}, r"d: 241 gives 121 coordinates to the block 'h.2', which has 120 adapted weights"),
         ({"scope": "layer"}, r"scope: 'layer'; accepted are 'global', 'transformer_block'"),
         ({"scheme": "iid", "cache_ids": False}, r"cache_ids: False; accepted with scheme='iid'"),
-        ({"scheme": "signed_magnitude", "weights": None}, "weights: missing; accepted .* are those of 3 layers"),
+        ({"scheme": "signed_magnitude", "weights": None}, "weights: missing; accepted .* are the 3 of all layers"),
         ({"scheme": "signed_magnitude", "weights": [torch.ones(1000)]}, r"have sizes 1000 \(1 in all\); accepted are"),
         ({"weights": [torch.ones(size) for size in SIZES]}, "weights: given; accepted with scheme='hash' is None"),
         ({"layer_sizes": None}, r"layers, layer_sizes: exactly one"),

@@ -447,7 +447,7 @@ def test_the_configuration_survives_copies_json_and_reuse(tmp_path: Path) -> Non
         ({"scope": "x"}, "scope: 'x'; accepted are 'global', 'transformer_block'"),
         ({"dropout": 1.0}, "dropout: 1.0; accepted"),
         ({"dropout": -0.1}, "dropout: -0.1; accepted"),
-        ({"bias": "all"}, "bias: 'all'; accepted is 'none'"),
+        ({"bias": True}, "bias: True; accepted are 'none', 'all', 'gpart_only'"),
         ({"target_modules": "x", "layers_to_transform": [0]}, "layers_to_transform: .0.; accepted"),
         ({"layers_pattern": "layer"}, "layers_pattern: 'layer'; accepted"),
         ({"task_type": "X"}, "Invalid task type: 'X'"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpart import GPartLayer, Partition
-from gpart.layer import LayerSlice
+from gpart.slices import LayerSlice
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
