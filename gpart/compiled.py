@@ -10,7 +10,7 @@ torch.func's transforms go through a model that is not compiled.
 from __future__ import annotations
 
 from gpart.functional import Plan, Term
-from gpart.products import PRODUCTS, Product
+from gpart.products import Product, decoded, encoded
 
 from collections.abc import Sequence
 from itertools import count
@@ -34,12 +34,12 @@ class Slice(Protocol):
 _SLICES: WeakValueDictionary[int, Slice] = WeakValueDictionary()
 _NUMBERS = count()
 _FORWARD = (
-    "(Tensor x, Tensor weight, Tensor? bias, Tensor[] thetas, Tensor[] kept, SymInt[] slices, str product, "
-    "int[] options, ScalarType dtype) -> Tensor"
+    "(Tensor x, Tensor weight, Tensor? bias, Tensor[] thetas, Tensor[] kept, SymInt[] slices, int[] product, "
+    "ScalarType dtype) -> Tensor"
 )
 _BACKWARD = (
     "(Tensor gradient, Tensor x, Tensor weight, Tensor? bias, Tensor[] thetas, Tensor[] kept, SymInt[] slices, "
-    "str product, int[] options, ScalarType dtype, bool[] needs) -> Tensor[]"
+    "int[] product, ScalarType dtype, bool[] needs) -> Tensor[]"
 )
 
 
@@ -73,7 +73,7 @@ def adapted_in_graph(
         product: of the layer.
         dtype: of the product.
     """
-    result: Tensor = _adapted(x, weight, bias, thetas, kept, slices, type(product).__name__, list(product), dtype)
+    result: Tensor = _adapted(x, weight, bias, thetas, kept, slices, encoded(product), dtype)
     return result
 
 
@@ -85,11 +85,10 @@ def _adapted(
     thetas: Sequence[Tensor],
     kept: Sequence[Tensor],
     slices: Sequence[int],
-    product: str,
-    options: Sequence[int],
+    product: Sequence[int],
     dtype: torch.dtype,
 ) -> Tensor:
-    plan, pieces = _planned(weight, thetas, kept, slices, PRODUCTS[product](*options), dtype)
+    plan, pieces = _planned(weight, thetas, kept, slices, decoded(product), dtype)
     return plan.product(x, plan.effective(weight, pieces), bias)
 
 
@@ -101,11 +100,10 @@ def _(
     thetas: Any,
     kept: Any,
     slices: Any,
-    product: str,
-    options: Any,
+    product: Any,
     dtype: torch.dtype,
 ) -> Tensor:
-    return PRODUCTS[product](*options)(x, torch.empty_like(weight, dtype=dtype), bias)
+    return decoded(product)(x, torch.empty_like(weight, dtype=dtype), bias)
 
 
 def _planned(
@@ -131,13 +129,12 @@ def _adapted_backward(
     thetas: Sequence[Tensor],
     kept: Sequence[Tensor],
     slices: Sequence[int],
-    product: str,
-    options: Sequence[int],
+    product: Sequence[int],
     dtype: torch.dtype,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     """The gradients that are needed, in order."""
-    plan, pieces = _planned(weight, thetas, kept, slices, PRODUCTS[product](*options), dtype)
+    plan, pieces = _planned(weight, thetas, kept, slices, decoded(product), dtype)
     for_x, for_weight, for_bias, *for_values = plan.gradients(gradient, x, weight, pieces, needs)
     masks: Sequence[Tensor | None] = kept or [None] * len(thetas)
     for_thetas = [
@@ -156,8 +153,7 @@ def _(
     thetas: Any,
     kept: Any,
     slices: Any,
-    product: str,
-    options: Any,
+    product: Any,
     dtype: torch.dtype,
     needs: Sequence[bool],
 ) -> list[Tensor]:
@@ -178,7 +174,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     needs = [needs_x, needs_weight, needs_bias and ctx.has_bias, *needs_thetas]
     found = iter(_adapted_backward(gradient, x, weight, bias, thetas, kept, *ctx.rest, needs))
     for_x, for_weight, for_bias, *for_thetas = [next(found) if needed else None for needed in needs]
-    return for_x, for_weight, for_bias, for_thetas, [None] * ctx.n_kept, None, None, None, None
+    return for_x, for_weight, for_bias, for_thetas, [None] * ctx.n_kept, None, None, None
 
 
 _adapted.register_autograd(_backward, setup_context=_setup_context)

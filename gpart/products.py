@@ -6,6 +6,7 @@ alone, so that a compiled graph can hold it. The adjoints are operations of torc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -157,8 +158,17 @@ class Itself(NamedTuple):
 
 
 Product = Dense | Convolution | Lookup | Itself
-#: By the names that compiled graphs hold.
-PRODUCTS: dict[str, type[Product]] = {kind.__name__: kind for kind in (Dense, Convolution, Lookup, Itself)}
+_KINDS: tuple[type[Product], ...] = (Dense, Convolution, Lookup, Itself)
+
+
+def encoded(product: Product) -> list[int]:
+    """The product as whole numbers, of which there is at least one."""
+    return [_KINDS.index(type(product)), *product]
+
+
+def decoded(numbers: Sequence[int]) -> Product:
+    """The inverse of `encoded`."""
+    return _KINDS[numbers[0]](*numbers[1:])
 
 
 class Padding(NamedTuple):

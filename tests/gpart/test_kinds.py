@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpart import GPartConfig, GPartLayer, Partition
 from gpart.functional import adapted_product
-from gpart.products import product_of
+from gpart.products import encoded, product_of
 from gpart.slices import LayerSlice
 
 import copy
@@ -174,7 +174,7 @@ def test_the_operator_of_compiled_graphs_keeps_torch_s_rules(name: str, dropout:
     part, base = layer.gpart_slices["a"], layer.get_base_layer()
     masks = [part.mask(base.weight)] if dropout else []
     inputs = (x, base.weight, getattr(base, "bias", None), [layer.gpart_theta["a"]], masks, [part.number])
-    product = (type(layer.product).__name__, list(layer.product), torch.float64)
+    product = (encoded(layer.product), torch.float64)
     torch.library.opcheck(torch.ops.gpart.adapted.default, (*inputs, *product))
 
 
@@ -250,7 +250,7 @@ def output(of: nn.Module) -> Tensor:
 def test_p_is_an_isometry_over_all_kinds(scheme: str) -> None:
     adapter = model(scheme=scheme, d=20)
     partition = tuner(adapter).partition()
-    assert [layer.size for layer in partition.layers] == SIZES
+    assert partition.sizes == SIZES
     assert str(partition.layers[3]) == "patch 4x2x3x3"
     dense = torch.stack([partition.project(unit) for unit in torch.eye(20, dtype=torch.float64)], dim=1)
     torch.testing.assert_close(dense.T @ dense, torch.eye(20, dtype=torch.float64), rtol=0, atol=1e-12)
