@@ -98,12 +98,12 @@ class InjectedAdapter(Adapted):
 
     @property
     def adapted_weights(self) -> int:
-        """Entries of the targets' weights, and of those parameters of the backbone that train themselves."""
+        """Entries of the targets' weights, of biases that take part with them, and of what trains itself."""
         weights = [
             parameter
             for layer in self._layers()
             for name, parameter in layer.get_base_layer().named_parameters()
-            if not name.endswith("bias")
+            if not name.endswith("bias") or getattr(layer, "gpart_bias_slices", None)
         ]
         biases = [parameter for name, parameter in self.adapter_parameters() if name.endswith(".bias")]
         return count(weights + biases)

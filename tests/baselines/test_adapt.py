@@ -70,6 +70,14 @@ def test_counts_match_a_count_by_hand(method: str, backbone: Backbone) -> None:
     assert_counts(adapted_to(method, backbone), method, backbone)
 
 
+def test_biases_in_the_partition_count_as_adapted() -> None:
+    backbone = BACKBONES["bert"]
+    method = GPartConfig(d=24, target_modules=backbone.targets, bias="all")
+    adapted = adapt(backbone.new(), method, head=backbone.head, init_seed=5)
+    assert adapted.adapted_weights == ADAPTED_WEIGHTS + LAYERS * 2 * HIDDEN
+    assert adapted.theta == 24
+
+
 def test_counts_need_no_memory(method: str, backbone: Backbone) -> None:
     with torch.device("meta"):
         model = backbone.build()
