@@ -120,7 +120,7 @@ def test_an_attachment_is_timed_in_two_parts_and_keeps_what_its_partition_does(s
     times = contender.turn(2)
     assert {part: len(seconds) for part, seconds in times.items()} == {"attach": 2, "first_use": 2}
     assert min(times["attach"] + times["first_use"]) > 0
-    state = 24 * -(-WEIGHTS // 32) if scheme == "block" else 0
+    state = 12 * -(-WEIGHTS // 32) if scheme == "block" else 0
     assert contender.sizes() == {
         "trainable": 32,
         "theta": 32,
@@ -180,7 +180,7 @@ def test_a_measurement_of_tiny_models(monkeypatch: pytest.MonkeyPatch, tmp_path:
     found = result["targets"]["query-value"]["measured"]
     assert [len(turn) for turn in found["gpart"]["passes"]] == [2, 2]
     assert (found["gpart"]["theta"], found["gpart"]["adapted_weights"]) == (32, 512)
-    assert found["gpart"]["state_bytes"] == 24 * 512 // 32
+    assert found["gpart"]["state_bytes"] == 12 * 512 // 32
     assert found["lora"]["state_bytes"] == found["full"]["state_bytes"] == 0
     assert found["full"]["merge_seconds"] is None
     assert found["lora"]["merge_seconds"] > 0
