@@ -156,8 +156,8 @@ MODELS = (
 )
 TRANSFORMERS = tuple(model for model in MODELS if model.is_transformer)
 
-#: Every model with every scheme, every transformer with every scheme in blocks too, and once with biases: what a test of
-#: the algebra asks.
+#: Every model with every scheme, every transformer with every scheme in blocks too, and once with biases: what a
+#: test of the algebra asks.
 VARIANTS = [
     pytest.param(
         model, {"scheme": scheme, "scope": scope}, id=f"{model.name}-{scheme}{'-blocks' * (scope != 'global')}"
