@@ -24,6 +24,7 @@ __all__ = [
     "OneVectorTuner",
     "check_adapter_name",
     "check_adapters_to_merge",
+    "keep_trainable",
     "peft_type",
     "register",
 ]
@@ -76,6 +77,17 @@ def check_adapter_name(name: str) -> None:
     """
     if name in PREFIX:
         raise ValueError(f"adapter_name: {name!r} is contained in {PREFIX!r}; accepted is any other name")
+
+
+def keep_trainable(module: nn.Module) -> None:
+    """Keep a four-bit layer of bitsandbytes 0.50 from repacking its weight in evaluation on the CPU.
+
+    It does so on processors with bfloat16 products, and passes no gradient to its input from then on, also in training;
+    its state dict takes the packing back.
+    """
+    if getattr(module, "support_avx512bf16_for_cpu", False):
+        module.state_dict()
+        module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 class OneVectorTuner(BaseTuner):

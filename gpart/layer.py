@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from gpart.bases import check_supported
-from gpart.compat import BaseTunerLayer, check_adapters_to_merge
+from gpart.bases import check_supported, is_opaque, storage_name
+from gpart.compat import BaseTunerLayer, check_adapters_to_merge, keep_trainable
 from gpart.compiled import adapted_in_graph
-from gpart.functional import Term, adapted_product, effective_weight
+from gpart.functional import Term, accumulation_dtype, adapted_product, effective_weight
 from gpart.products import Itself, Product, product_of
 from gpart.slices import LayerSlice
 
 import warnings
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ class GPartLayer(nn.Module, BaseTunerLayer):
     The sum over all active adapters is made in at least float32 and rounded once to the weight's type, by the same
     function in `forward` and in `merge`, so that both give the same bits.
 
+    A layer whose weight is quantised is opaque: y = base(x) + x Delta_W^T, and it is not merged.
+
     Args:
         base_layer: the layer to adapt.
         theta: the vectors of all adapters, by name, shared by all layers. They are parameters of the tuner, and not
@@ -35,6 +38,8 @@ class GPartLayer(nn.Module, BaseTunerLayer):
     """
 
     gpart_theta: nn.ParameterDict
+    in_features: int
+    out_features: int
     get_base_layer: Callable[[], Any]
     set_adapter: Callable[..., None]
     active_adapters: list[str]
@@ -52,7 +57,12 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         self.gpart_bias_slices: Slices = {}
         self.padding, self.product = product_of(base_layer)
         self.fan_in_fan_out = isinstance(base_layer, Conv1D)
-        if isinstance(base_layer, nn.Conv2d):
+        self.opaque = is_opaque(base_layer)
+        if self.opaque:
+            keep_trainable(base_layer)
+            quantised: Any = base_layer
+            self.in_features, self.out_features = quantised.in_features, quantised.out_features
+        elif isinstance(base_layer, nn.Conv2d):
             self.in_features, self.out_features = base_layer.in_channels, base_layer.out_channels
         else:
             rows, columns = base_layer.weight.shape
@@ -64,11 +74,21 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         self._rounding = 0.0
         self.train(base_layer.training)
 
-    def _tensors(self) -> list[tuple[nn.Parameter, Slices]]:
-        """The base's weight, and its bias if it has one, with the parts that fall on each."""
+    def weight_and_bias(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+        """The base's; of an opaque layer zeros of their shapes, in `dtype`, which take no memory."""
         base = self.get_base_layer()
         bias = getattr(base, "bias", None)
-        return [(base.weight, self.gpart_slices), *([] if bias is None else [(bias, self.gpart_bias_slices)])]
+        if not self.opaque:
+            return base.weight, bias
+        held = next(chain(base.parameters(), base.buffers()))
+        zero = torch.zeros((), dtype=dtype, device=held.device)
+        weight = zero.expand(self.out_features, self.in_features)
+        return weight, zero.expand(self.out_features) if isinstance(bias, Tensor) else None
+
+    def _tensors(self) -> list[tuple[Tensor, Slices]]:
+        """The base's weight, and its bias if it has one, with the parts that fall on each."""
+        weight, bias = self.weight_and_bias()
+        return [(weight, self.gpart_slices), *([] if bias is None else [(bias, self.gpart_bias_slices)])]
 
     def _terms(self, slices: Slices, adapters: list[str], tensor: Tensor) -> list[Term]:
         return [slices[name].term(self.gpart_theta[name], tensor) for name in adapters if name in slices]
@@ -82,10 +102,26 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         if not names:
             result: Tensor = self.base_layer(x, *args, **kwargs)
             return result
-        x, base = self.padding(x), self.get_base_layer()
-        weight, bias, dtype = base.weight, getattr(base, "bias", None), base.weight.dtype
+        if not self.opaque:
+            weight, bias = self.weight_and_bias()
+            return self._adapted(self.padding(x), weight, bias, names, weight.dtype)
+        result = self.base_layer(x, *args, **kwargs)
+        if torch.is_grad_enabled() and x.requires_grad and not result.requires_grad:
+            base = self.get_base_layer()
+            raise TypeError(
+                f"Target module {base} is not supported in training: {storage_name(base)} passes no gradient to its "
+                "input"
+            )
+        weight, bias = self.weight_and_bias(accumulation_dtype(x.dtype))
+        if not any(name in self.gpart_bias_slices for name in names):
+            bias = None
+        return result + self._adapted(x, weight, bias, names, x.dtype).to(result.dtype)
+
+    def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, names: list[str], dtype: torch.dtype) -> Tensor:
+        """The product, in `dtype`, with what weight and bias become by the adapters."""
         if bias is not None and any(name in self.gpart_bias_slices for name in names):
             bias = self._product(Itself(), bias.detach(), bias, None, self.gpart_bias_slices, names, bias.dtype)
+            bias = bias.to(dtype) if self.opaque else bias
         kind = x.device.type
         if torch.is_autocast_enabled(kind) and dtype != torch.float64 and x.is_floating_point():
             # What autocast does to the operands of a matrix product; it does not reach into an autograd.Function's
@@ -117,14 +153,15 @@ class GPartLayer(nn.Module, BaseTunerLayer):
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What `adapter` adds to the weight, shaped and stored like it, in at least float32."""
-        weight = self.get_base_layer().weight
+        weight, _ = self.weight_and_bias()
         return self._terms(self.gpart_slices, [adapter], weight)[0].delta(weight.shape)
 
     def get_delta_bias(self, adapter: str) -> Tensor | None:
         """What `adapter` adds to the bias, in at least float32; None where the bias takes no part."""
         if adapter not in self.gpart_bias_slices:
             return None
-        bias = self.get_base_layer().bias
+        _, bias = self.weight_and_bias()
+        assert bias is not None
         return self._terms(self.gpart_bias_slices, [adapter], bias)[0].delta(bias.shape)
 
     @torch.no_grad()
@@ -141,6 +178,8 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.gpart_slices]
         if not names:
             return
+        if self.opaque:
+            raise ValueError(self.refusal())
         before = [tensor.data for tensor, _ in self._tensors()]
         kept = self._kept_base is not None
         merged = self._with(self._kept_base or before, [*self.merged_adapters, *names] if kept else names)
@@ -153,6 +192,14 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         if self._kept_base is None:
             apart = [(one - other).abs().max() for one, other in zip(self._without_merged(), before, strict=True)]
             self._rounding = max(self._rounding, *map(float, apart))
+
+    def refusal(self, name: str = "the layer") -> str:
+        """Why an opaque layer is not merged."""
+        return (
+            f"merge: {name} is quantised ({storage_name(self.get_base_layer())}), and quantising it again would drop "
+            "changes smaller than a step; accepted is to load the adapter on the model that is not quantised, and to "
+            "merge there"
+        )
 
     def _with(self, tensors: list[Tensor], adapters: list[str]) -> list[Tensor]:
         """The base's tensors plus what the adapters add, rounded to their types."""
@@ -195,7 +242,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         part = self.gpart_slices.get(adapter_name)
         if part is not None and part.index == 0:
             theta = self.gpart_theta[adapter_name]
-            theta.data = theta.data.to(device or self.get_base_layer().weight.device)
+            theta.data = theta.data.to(device or self.weight_and_bias()[0].device)
 
     def __repr__(self) -> str:
         return f"gpart.{super().__repr__()}"

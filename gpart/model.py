@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpart.authors import renamed
-from gpart.bases import check_supported
+from gpart.bases import check_supported, storage_name
 from gpart.compat import DEFAULT_TARGETS, PREFIX, OneVectorTuner, check_adapter_name
 from gpart.config import GPartConfig
 from gpart.definition import AdaptedLayer
@@ -98,29 +98,25 @@ class GPartModel(OneVectorTuner):
 
     def _attach(self, config: GPartConfig, adapter_name: str, low_cpu_mem_usage: bool) -> None:
         """Make the partition of the modules found, and give each its part."""
-        bases = [layer.get_base_layer() for _, layer in self._found]
-        biases = [getattr(base, "bias", None) if config.bias != "none" else None for base in bases]
-        weight, reads_weights = bases[0].weight, scheme_named(config.scheme).of_weights is not None
+        pairs = [layer.weight_and_bias() for _, layer in self._found]
+        if config.bias == "none":
+            pairs = [(weight, None) for weight, _ in pairs]
+        weight, reads_weights = pairs[0][0], scheme_named(config.scheme).of_weights is not None
+        if reads_weights:
+            self._check_readable(config.scheme)
         planned = weight.is_meta
         partition = Partition(
             scheme=config.scheme,
             d=config.d,
             seed=config.seed,
             layers=[
-                AdaptedLayer(name, tuple(base.weight.shape), 0 if bias is None else bias.numel())
-                for (name, _), base, bias in zip(self._found, bases, biases, strict=True)
+                AdaptedLayer(name, tuple(weight.shape), 0 if bias is None else bias.numel())
+                for (name, _), (weight, bias) in zip(self._found, pairs, strict=True)
             ],
             isometric=config.isometric,
             scope=config.scope,
             blocks=self._blocks(config),
-            weights=[
-                tensor
-                for base, bias in zip(bases, biases, strict=True)
-                for tensor in (base.weight, bias)
-                if tensor is not None
-            ]
-            if reads_weights
-            else None,
+            weights=[tensor for pair in pairs for tensor in pair if tensor is not None] if reads_weights else None,
             cache_ids=config.cache_ids,
             device="cpu" if planned else weight.device,
         )
@@ -144,6 +140,21 @@ class GPartModel(OneVectorTuner):
             if adapted.bias:
                 # The authors' dropout falls on the change of the weight alone.
                 layer.gpart_bias_slices[adapter_name] = LayerSlice(partition, next(numbers), 0.0, config.keep_base)
+
+    def _check_readable(self, scheme: str) -> None:
+        for name, layer in self._found:
+            if layer.opaque:
+                kind = storage_name(layer.get_base_layer())
+                raise ValueError(
+                    f"scheme: {scheme!r} sorts the base's weights, and {name} is quantised ({kind}); accepted here are "
+                    "the other schemes"
+                )
+
+    def _check_merge_allowed(self) -> None:
+        super()._check_merge_allowed()
+        for name, layer in self.named_modules():
+            if isinstance(layer, GPartLayer) and layer.opaque and layer.gpart_slices:
+                raise ValueError(layer.refusal(name.removeprefix("model.")))
 
     def _blocks(self, config: GPartConfig) -> list[str] | None:
         """The transformer block of each module found, where the scope asks for it."""
