@@ -36,12 +36,11 @@ DECODER = {"vocab_size": 60, "bos_token_id": 0, "eos_token_id": 1, "attn_impleme
 
 @dataclass(frozen=True)
 class Small:
-    """How to build one, where to adapt it, and its number of adapted weights counted by hand."""
+    """How to build one, and where to adapt it."""
 
     build: Callable[[], nn.Module]
     targets: list[str]
     task_type: str
-    adapted: int
 
     def new(self) -> nn.Module:
         """The model, with the same weights each time."""
@@ -60,17 +59,12 @@ class Small:
 
 
 SMALL = {
-    "bert": Small(
-        lambda: BertForSequenceClassification(BertConfig(**ENCODER)), ["query", "value"], "SEQ_CLS", 4 * 16 * 16
-    ),
-    "roberta": Small(
-        lambda: RobertaForSequenceClassification(RobertaConfig(**ENCODER)), ["query", "value"], "SEQ_CLS", 4 * 16 * 16
-    ),
+    "bert": Small(lambda: BertForSequenceClassification(BertConfig(**ENCODER)), ["query", "value"], "SEQ_CLS"),
+    "roberta": Small(lambda: RobertaForSequenceClassification(RobertaConfig(**ENCODER)), ["query", "value"], "SEQ_CLS"),
     "gpt2": Small(
         lambda: GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=32, **DECODER)),
         ["c_attn"],
         "CAUSAL_LM",
-        2 * 16 * 48,
     ),
     "llama": Small(
         lambda: LlamaForCausalLM(
@@ -78,7 +72,6 @@ SMALL = {
         ),
         ["q_proj", "v_proj"],
         "CAUSAL_LM",
-        4 * 16 * 16,
     ),
 }
 INPUTS = torch.randint(3, 50, (4, 6), generator=torch.Generator().manual_seed(7))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, GPartLayer, GPartModel
+from gpart import GPartConfig, GPartLayer
 from gpart.schemes import SCHEMES
 from gpart.scopes import SCOPES
 
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
+from small_models import randomise, tuner
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -176,24 +177,10 @@ EACH_TRANSFORMER = pytest.mark.parametrize("model", TRANSFORMERS, ids=lambda mod
 EACH_SCHEME = pytest.mark.parametrize("scheme", SCHEMES)
 
 
-def tuner(model: nn.Module) -> GPartModel:
-    """The GPartModel inside a PeftModel."""
-    found: Any = model.base_model
-    assert isinstance(found, GPartModel)
-    return found
-
-
 def theta(model: nn.Module, adapter: str = "default") -> nn.Parameter:
     """The vector of an adapter."""
     found: nn.Parameter = tuner(model).gpart_theta[adapter]
     return found
-
-
-def randomise(model: nn.Module, adapter: str = "default", seed: int = 3) -> None:
-    """Give an adapter a vector that is not zero, and matters."""
-    with torch.no_grad():
-        values = torch.randn(theta(model, adapter).shape, generator=torch.Generator().manual_seed(seed))
-        theta(model, adapter).copy_(values)
 
 
 def layers(model: nn.Module) -> list[GPartLayer]:

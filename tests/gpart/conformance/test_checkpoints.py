@@ -111,6 +111,13 @@ def test_more_adapters_load_beside_the_first(model: Model, low_cpu_mem_usage: bo
         assert torch.equal(model.output(loaded), model.output(saved))
 
 
+def test_only_the_adapters_asked_for_are_saved(tmp_path: Path) -> None:
+    adapted = MLP.adapted()
+    adapted.add_adapter("other", MLP.config(d=11))
+    adapted.save_pretrained(tmp_path, selected_adapters=["other"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "other"]
+
+
 @EACH_MODEL
 def test_a_trained_head_is_saved_and_restored(model: Model, tmp_path: Path) -> None:
     adapted = model.adapted(modules_to_save=[model.head])
@@ -154,6 +161,7 @@ def test_only_what_is_asked_for_is_trainable_after_loading(model: Model, is_trai
 @EACH_MODEL
 def test_a_state_dict_is_put_back_and_left_as_it_was(model: Model) -> None:
     adapted, other = model.adapted(modules_to_save=[model.head]), model.adapted(vector=99, modules_to_save=[model.head])
+    assert [key for key in adapted.state_dict() if "gpart" in key] == ["base_model.gpart_theta.default"]
     state = get_peft_model_state_dict(adapted)
     kept = dict(state)
     for _ in range(2):
@@ -173,6 +181,7 @@ def test_copies_are_whole_and_independent(model: Model, how: str, tmp_path: Path
     adapted = model.adapted(scheme="iid")
     if how == "deepcopy":
         copied = copy.deepcopy(adapted)
+        assert tuner(copied).partition() is tuner(adapted).partition()
     elif how == "pickle":
         copied = pickle.loads(pickle.dumps(adapted))
     else:

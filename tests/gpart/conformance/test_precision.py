@@ -37,6 +37,7 @@ def test_the_vector_s_type(
     assert [value.dtype for value in tuner(loaded).gpart_theta.values()] == [expected] * 2
     assert {p.dtype for name, p in loaded.named_parameters() if "gpart" not in name} == {dtype}
     assert torch.equal(model.output(loaded, dtype), model.output(adapted, dtype))
+    assert theta(loaded.to(torch.float64)).dtype == torch.float64
 
 
 @EACH_MODEL
