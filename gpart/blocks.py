@@ -10,6 +10,7 @@ copies, and P^T g of contiguous sums in a fixed order.
 from __future__ import annotations
 
 from gpart import kernels
+from gpart.functional import accumulation_dtype
 from gpart.hashing import hash_groups, splitmix64
 
 from collections.abc import Callable
@@ -122,8 +123,8 @@ def groups_at(positions: Tensor, d: int, seed: int) -> Tensor:
 def group_sizes(n: int, d: int, orders: Orders) -> Tensor:
     """Positions in each group: (d,) int64. Every whole chunk has one for each; the last one for those it reaches."""
     whole, rest = divmod(n, d)
-    reached = BlockGroups(whole * d, n, d, orders).collect(torch.ones(rest, dtype=torch.int64), d)
-    return reached + whole
+    reached = BlockGroups(whole * d, n, d, orders).collect(torch.ones(rest), d)
+    return reached.long() + whole
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ class BlockGroups:
         return filled.view(-1)[skipped : skipped + self.stop - self.start]
 
     def collect(self, gradient: Tensor, d: int) -> Tensor:
-        """Sum over the positions of each group: (stop - start,) to (d,), chunk after chunk."""
-        total = torch.zeros(d, dtype=gradient.dtype, device=gradient.device)
+        """Sum over the positions of each group, in at least float32: (stop - start,) to (d,), chunk after chunk."""
+        total = torch.zeros(d, dtype=accumulation_dtype(gradient.dtype), device=gradient.device)
         in_bags = self._sums_in_bags(gradient)
         for low, high in self._pieces():
             piece = gradient.narrow(0, low - self.start, high - low)
@@ -170,7 +171,7 @@ class BlockGroups:
             chunks, first = padded.view(-1, d), low // d
             step = len(chunks) if in_bags else max(1, _AT_ONCE[gradient.device.type == "cpu"] // d)
             for number, some in enumerate(chunks.split(step)):
-                total = total + self._summed(some, first + number * step, in_bags)
+                total = total + self._summed(some.to(total.dtype), first + number * step, in_bags)
         return total
 
     def _pieces(self) -> list[tuple[int, int]]:
@@ -183,7 +184,8 @@ class BlockGroups:
     def _sums_in_bags(self, gradient: Tensor) -> bool:
         """Whether the sum can be left to torch's embedding_bag, which reads once and copies nothing."""
         gapless = self.orders.blocks * self._length == self.d
-        return gapless and gradient.device.type == "cpu" and kernels.underived(gradient)
+        on_cpu = gradient.device.type == "cpu" and gradient.dtype == torch.float32
+        return gapless and on_cpu and kernels.underived(gradient)
 
     def _summed(self, chunks: Tensor, first: int, in_bags: bool) -> Tensor:
         """The sum (d,) of whole chunks (chunks, d), the first of which has the number `first`, each in group order."""

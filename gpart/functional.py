@@ -26,13 +26,13 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 class Groups(Protocol):
-    """The groups of a layer's n positions, as what is done with them; both are linear and each other's adjoint."""
+    """The groups of n positions, as what is done with them; both are linear and each other's adjoint."""
 
     def spread(self, value: Tensor) -> Tensor:
         """Give each position the value of its group: (d,) to (n,)."""
 
     def collect(self, gradient: Tensor, d: int) -> Tensor:
-        """Sum over the positions of each group: (n,) to (d,)."""
+        """Sum over the positions of each group, in the accumulation type: (n,) to (d,)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class IndexedGroups:
 
     def collect(self, gradient: Tensor, d: int) -> Tensor:
         """See `Groups.collect`."""
+        gradient = gradient.to(accumulation_dtype(gradient.dtype))
         return torch.zeros(d, dtype=gradient.dtype, device=gradient.device).index_add(0, self.ids(), gradient)
 
 
@@ -151,9 +152,9 @@ class Plan:
             for_weight = for_effective.to(weight.dtype) if needs_weight else None
             for index, term in enumerate(self.terms(pieces)):
                 if needs_values[index]:
-                    for_delta = for_effective.to(term.value.dtype)
-                    for_delta = for_delta if term.kept is None else for_delta * term.kept
-                    for_values[index] = term.groups.collect(for_delta.reshape(-1), term.value.shape[0])
+                    for_delta = for_effective if term.kept is None else for_effective * term.kept
+                    collected = term.groups.collect(for_delta.reshape(-1), term.value.shape[0])
+                    for_values[index] = collected.to(term.value.dtype)
         return for_x, for_weight, for_bias, *for_values
 
 

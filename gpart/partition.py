@@ -207,7 +207,7 @@ class Partition:
         pieces = zip(self.offsets, self.offsets[1:], strict=False)
         total = torch.zeros(self.d, dtype=dtype, device=delta.device)
         for index, (start, stop) in enumerate(pieces):
-            total = total + self.layer_groups(index, delta.device).collect(delta[start:stop].to(dtype), self.d)
+            total = total + self.layer_groups(index, delta.device).collect(delta[start:stop], self.d)
         return total * self.scale(dtype, delta.device)
 
     def _check(self, value: Tensor, name: str, size: int) -> None:

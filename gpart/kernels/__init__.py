@@ -45,10 +45,9 @@ def underived(*tensors: Tensor) -> bool:
     return not derived and all(_plain(t) for t in tensors)
 
 
-def usable(values: Tensor, *others: Tensor) -> bool:
-    """Whether a kernel can stand for torch's operations here: underived float32 `values`, all where kernels run."""
-    tensors = (values, *others)
-    return values.dtype == torch.float32 and all(chosen(t.device) for t in tensors) and underived(*tensors)
+def usable(*tensors: Tensor) -> bool:
+    """Whether a kernel can stand for torch's operations here: underived tensors, all where kernels run."""
+    return all(chosen(t.device) for t in tensors) and underived(*tensors)
 
 
 def _plain(tensor: Tensor) -> bool:
@@ -58,7 +57,7 @@ def _plain(tensor: Tensor) -> bool:
 
 def added(weight: Tensor, value: Tensor, groups: Groups) -> Tensor | None:
     """The weight plus `value` (d,) at each position's group, in one pass; None where this is left to torch."""
-    if not (usable(value, weight) and weight.is_contiguous()):
+    if not (value.dtype == torch.float32 and weight.is_contiguous() and usable(value, weight)):
         return None
     from gpart.kernels import groups as fused
 

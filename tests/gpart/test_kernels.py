@@ -222,18 +222,19 @@ def test_a_model_trains_and_merges_by_the_kernels(
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scheme", ["hash", "block"])
-def test_parts_of_the_groups_where_each_block_has_its_own(scheme: str, launched: list[str]) -> None:
+def test_parts_of_the_groups_where_each_block_has_its_own(scheme: str, dtype: torch.dtype, launched: list[str]) -> None:
     partition = Partition(
         scheme=scheme, d=40, seed=1, layer_sizes=[300, 500], scope="transformer_block", blocks=["0", "1"]
     )
-    value, gradient = normal(40), normal(500)
-    groups, weight = partition.layer_groups(1, DEVICE), normal(500, seed=5)
+    value, gradient = normal(40), normal(500).to(dtype)
+    groups, weight = partition.layer_groups(1, DEVICE), normal(500, seed=5).to(dtype)
     sums, fused = groups.collect(gradient, 40), effective_weight(weight, [Term(value, groups)])
     assert len(launched) == 2
     ids = partition.group_ids(300, 800).to(DEVICE)
-    assert torch.equal(fused, weight + value[ids])
-    expected = torch.zeros(40, device=DEVICE).index_add(0, ids, gradient)
+    assert torch.equal(fused, (weight.float() + value[ids]).to(dtype))
+    expected = torch.zeros(40, device=DEVICE).index_add(0, ids, gradient.float())
     torch.testing.assert_close(sums, expected, rtol=1e-5, atol=1e-5)
 
 
