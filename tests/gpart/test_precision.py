@@ -45,14 +45,16 @@ def every(function: Any) -> Any:
 
 
 def wrapped(base: nn.Module, scheme: str = "hash", d: int = D, before: int = BEFORE) -> GPartLayer:
-    """The base in the second layer of a partition, with a float32 vector; only the vector is trained."""
+    """The base, its bias included, behind others in a partition, with a float32 vector; only the vector is trained."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in base.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     layer = GPartLayer(base.requires_grad_(False), nn.ParameterDict({"a": torch.randn(d, generator=generator)}))  # type: ignore[arg-type]
-    partition = Partition(scheme=scheme, d=d, seed=1, layer_sizes=[before, base.weight.numel()])  # type: ignore[union-attr, operator]
+    partition = Partition(scheme=scheme, d=d, seed=1, layer_sizes=[before, *(p.numel() for p in base.parameters())])
     layer.gpart_slices["a"] = LayerSlice(partition, 1, 0.0, False)
+    if getattr(base, "bias", None) is not None:
+        layer.gpart_bias_slices["a"] = LayerSlice(partition, 2, 0.0, False)
     layer.set_adapter("a")
     return layer
 
@@ -62,17 +64,21 @@ def adapted(kind: str, scheme: str, dtype: torch.dtype) -> GPartLayer:
 
 
 def groups(layer: GPartLayer) -> tuple[Tensor, Tensor]:
-    """The group of each of the layer's weights, (n,), and the sizes of all groups, (d,)."""
+    """The group of each of the layer's weights and biases, (n,), and the sizes of all groups, (d,)."""
     partition = layer.gpart_slices["a"].partition
     return partition.group_ids(partition.offsets[1], partition.n), partition.group_sizes
 
 
-def effective(layer: GPartLayer) -> Tensor:
-    """The weight plus P theta: added in float32, rounded once."""
+def effective(layer: GPartLayer) -> dict[str, Tensor]:
+    """Weight and bias plus P theta: added in float32, rounded once."""
     ids, sizes = groups(layer)
-    weight, theta = layer.get_base_layer().weight, layer.gpart_theta["a"].detach()
-    change = (theta * (1 / torch.sqrt(sizes.float())))[ids]
-    return (weight.float() + change.view(weight.shape)).to(weight.dtype)
+    change = (layer.gpart_theta["a"].detach() * (1 / torch.sqrt(sizes.float())))[ids]
+    parameters = dict(layer.get_base_layer().named_parameters())
+    parts = change.split([p.numel() for p in parameters.values()])
+    return {
+        name: (p.float() + part.view(p.shape)).to(p.dtype)
+        for (name, p), part in zip(parameters.items(), parts, strict=True)
+    }
 
 
 def under(autocast: torch.dtype | None) -> AbstractContextManager[Any]:
@@ -99,12 +105,11 @@ def outward(out: Tensor, whole: bool) -> Tensor:
     return drawn.to(out.dtype)
 
 
-def weight_gradient(layer: GPartLayer, x: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of the weight, flat, in float64."""
+def own_gradient(layer: GPartLayer, x: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of weight and bias, flat, in float64."""
     base = copy.deepcopy(layer.get_base_layer()).double().requires_grad_()
     base(x.double() if x.is_floating_point() else x).backward(gradient.double())
-    result: Tensor = base.weight.grad.reshape(-1)
-    return result
+    return torch.cat([p.grad.reshape(-1) for p in base.parameters()])
 
 
 def collected(layer: GPartLayer, flat: Tensor) -> Tensor:
@@ -129,7 +134,7 @@ def test_outputs_are_the_base_s_with_the_weight_rounded_once(
     x = x.to(dtype) if x.is_floating_point() else x
     with under(autocast):
         ours = layer(x)
-        theirs = torch.func.functional_call(layer.get_base_layer(), {"weight": effective(layer)}, (x,))
+        theirs = torch.func.functional_call(layer.get_base_layer(), effective(layer), (x,))
     assert ours.dtype == theirs.dtype
     assert torch.equal(ours, theirs)
 
@@ -144,7 +149,7 @@ def test_gradients_of_whole_numbers_are_exact_but_for_the_scale(
         out = layer(x.to(dtype) if x.is_floating_point() else x)
     gradient = outward(out, whole=True)
     out.backward(gradient)
-    exact = collected(layer, weight_gradient(layer, x, gradient))
+    exact = collected(layer, own_gradient(layer, x, gradient))
     torch.testing.assert_close(trained(layer).double(), exact, rtol=SCALED, atol=0)
 
 
@@ -159,8 +164,8 @@ def test_gradients_are_off_by_one_rounding_of_each_weight_s(
     gradient = outward(out, whole=False)
     out.backward(gradient)
     x = x.to(dtype).to(out.dtype) if x.is_floating_point() else x
-    exact = weight_gradient(layer, x, gradient)
-    terms = weight_gradient(layer, x.abs(), gradient.abs())
+    exact = own_gradient(layer, x, gradient)
+    terms = own_gradient(layer, x.abs(), gradient.abs())
     single, most = UNIT[torch.float32], int(groups(layer)[1].max())
     bound = UNIT[out.dtype] * exact.abs() + LEAST + (25 + most) * single * terms
     allowed, expected = collected(layer, bound), collected(layer, exact)
@@ -204,7 +209,7 @@ def test_rows_are_summed_in_float32(kind: str, scheme: str, dtype: torch.dtype) 
 @pytest.mark.parametrize("each", [1, 2.0**15])
 def test_groups_are_summed_in_float32(scheme: str, dtype: torch.dtype, each: float) -> None:
     """The largest float16 is 65504: a second weight of 2**15 would make the sum infinite."""
-    layer = wrapped(nn.Linear(64, 64).to(dtype), scheme, d=1, before=0)
+    layer = wrapped(nn.Linear(64, 64, bias=False).to(dtype), scheme, d=1, before=0)
     out = layer(torch.ones(1, 64, dtype=dtype))
     out.backward(torch.full_like(out, each))
     assert trained(layer).tolist() == [each * MANY / 64]
@@ -225,14 +230,14 @@ def test_a_scaled_loss_gives_the_same_gradient(kind: str, scheme: str, power: in
     gradient = outward(out, whole=True)
     scaler.scale((out.float() * gradient).sum()).backward()
     scaler.unscale_(optimizer)
-    exact = collected(layer, weight_gradient(layer, x, gradient))
+    exact = collected(layer, own_gradient(layer, x, gradient))
     torch.testing.assert_close(trained(layer).double(), exact, rtol=SCALED, atol=0)
 
 
 def test_scaling_saves_what_float16_rounds_to_zero() -> None:
     results = []
     for scale in (1.0, 2.0**20):
-        layer = wrapped(nn.Linear(64, 64), d=1, before=0)
+        layer = wrapped(nn.Linear(64, 64, bias=False), d=1, before=0)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         with torch.autocast("cpu", dtype=torch.float16):
             out = layer(torch.ones(1, 64))
