@@ -24,21 +24,21 @@ from torch import Tensor
 class Slice(Protocol):
     """An adapter's part of a layer, as far as the operator needs it."""
 
-    def term(self, theta: Tensor, weight: Tensor, kept: Tensor | None) -> Term:
+    def term(self, theta: Tensor, weight: Tensor, noise: Tensor | None) -> Term:
         """The adapter's term for a weight."""
 
-    def for_theta(self, for_value: Tensor, theta: Tensor, kept: Tensor | None) -> Tensor:
+    def for_theta(self, for_value: Tensor, theta: Tensor, noise: Tensor | None) -> Tensor:
         """The gradient to the vector, (d,), of that to the term's value."""
 
 
 _SLICES: WeakValueDictionary[int, Slice] = WeakValueDictionary()
 _NUMBERS = count()
 _FORWARD = (
-    "(Tensor x, Tensor weight, Tensor? bias, Tensor[] thetas, Tensor[] kept, SymInt[] slices, int[] product, "
+    "(Tensor x, Tensor weight, Tensor? bias, Tensor[] thetas, Tensor[] noise, SymInt[] slices, int[] product, "
     "ScalarType dtype) -> Tensor"
 )
 _BACKWARD = (
-    "(Tensor gradient, Tensor x, Tensor weight, Tensor? bias, Tensor[] thetas, Tensor[] kept, SymInt[] slices, "
+    "(Tensor gradient, Tensor x, Tensor weight, Tensor? bias, Tensor[] thetas, Tensor[] noise, SymInt[] slices, "
     "int[] product, ScalarType dtype, bool[] needs) -> Tensor[]"
 )
 
@@ -55,7 +55,7 @@ def adapted_in_graph(
     weight: Tensor,
     bias: Tensor | None,
     thetas: list[Tensor],
-    kept: list[Tensor],
+    noise: list[Tensor],
     slices: list[int],
     *,
     product: Product,
@@ -68,12 +68,12 @@ def adapted_in_graph(
         weight: of the base layer.
         bias: of the base layer.
         thetas: the vectors of the adapters.
-        kept: one dropout mask for each adapter; empty where nothing is dropped.
+        noise: of dropout, for each adapter; empty where nothing is dropped.
         slices: the number of each adapter's slice.
         product: of the layer.
         dtype: of the product.
     """
-    result: Tensor = _adapted(x, weight, bias, thetas, kept, slices, encoded(product), dtype)
+    result: Tensor = _adapted(x, weight, bias, thetas, noise, slices, encoded(product), dtype)
     return result
 
 
@@ -83,12 +83,12 @@ def _adapted(
     weight: Tensor,
     bias: Tensor | None,
     thetas: Sequence[Tensor],
-    kept: Sequence[Tensor],
+    noise: Sequence[Tensor],
     slices: Sequence[int],
     product: Sequence[int],
     dtype: torch.dtype,
 ) -> Tensor:
-    plan, pieces = _planned(weight, thetas, kept, slices, decoded(product), dtype)
+    plan, pieces = _planned(weight, thetas, noise, slices, decoded(product), dtype)
     return plan.product(x, plan.effective(weight, pieces), bias)
 
 
@@ -98,7 +98,7 @@ def _(
     weight: Tensor,
     bias: Tensor | None,
     thetas: Any,
-    kept: Any,
+    noise: Any,
     slices: Any,
     product: Any,
     dtype: torch.dtype,
@@ -109,15 +109,14 @@ def _(
 def _planned(
     weight: Tensor,
     thetas: Sequence[Tensor],
-    kept: Sequence[Tensor],
+    noise: Sequence[Tensor],
     slices: Sequence[int],
     product: Product,
     dtype: torch.dtype,
 ) -> tuple[Plan, list[Tensor | None]]:
-    masks: Sequence[Tensor | None] = kept or [None] * len(thetas)
-    terms = [_SLICES[n].term(theta, weight, mask) for n, theta, mask in zip(slices, thetas, masks, strict=True)]
-    plan = Plan(product, dtype, tuple(term.groups for term in terms))
-    return plan, [piece for term in terms for piece in (term.value, term.kept)]
+    each: Sequence[Tensor | None] = noise or [None] * len(thetas)
+    terms = [_SLICES[n].term(theta, weight, one) for n, theta, one in zip(slices, thetas, each, strict=True)]
+    return Plan.of(product, dtype, terms)
 
 
 @torch.library.custom_op("gpart::adapted_backward", mutates_args=(), schema=_BACKWARD)
@@ -127,19 +126,19 @@ def _adapted_backward(
     weight: Tensor,
     bias: Tensor | None,
     thetas: Sequence[Tensor],
-    kept: Sequence[Tensor],
+    noise: Sequence[Tensor],
     slices: Sequence[int],
     product: Sequence[int],
     dtype: torch.dtype,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     """The gradients that are needed, in order."""
-    plan, pieces = _planned(weight, thetas, kept, slices, decoded(product), dtype)
+    plan, pieces = _planned(weight, thetas, noise, slices, decoded(product), dtype)
     for_x, for_weight, for_bias, *for_values = plan.gradients(gradient, x, weight, pieces, needs)
-    masks: Sequence[Tensor | None] = kept or [None] * len(thetas)
+    each: Sequence[Tensor | None] = noise or [None] * len(thetas)
     for_thetas = [
-        None if value is None else _SLICES[n].for_theta(value, theta, mask)
-        for n, value, theta, mask in zip(slices, for_values, thetas, masks, strict=True)
+        None if value is None else _SLICES[n].for_theta(value, theta, one)
+        for n, value, theta, one in zip(slices, for_values, thetas, each, strict=True)
     ]
     return [one.contiguous() for one in (for_x, for_weight, for_bias, *for_thetas) if one is not None]
 
@@ -151,7 +150,7 @@ def _(
     weight: Tensor,
     bias: Tensor | None,
     thetas: Any,
-    kept: Any,
+    noise: Any,
     slices: Any,
     product: Any,
     dtype: torch.dtype,
@@ -162,19 +161,19 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, weight, bias, thetas, kept, *ctx.rest = inputs
-    ctx.has_bias, ctx.n_thetas, ctx.n_kept = bias is not None, len(thetas), len(kept)
-    ctx.save_for_backward(x, weight, bias, *thetas, *kept)
+    x, weight, bias, thetas, noise, *ctx.rest = inputs
+    ctx.has_bias, ctx.n_thetas, ctx.n_noise = bias is not None, len(thetas), len(noise)
+    ctx.save_for_backward(x, weight, bias, *thetas, *noise)
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     x, weight, bias, *others = ctx.saved_tensors
-    thetas, kept = others[: ctx.n_thetas], others[ctx.n_thetas :]
+    thetas, noise = others[: ctx.n_thetas], others[ctx.n_thetas :]
     needs_x, needs_weight, needs_bias, needs_thetas, *_ = ctx.needs_input_grad
     needs = [needs_x, needs_weight, needs_bias and ctx.has_bias, *needs_thetas]
-    found = iter(_adapted_backward(gradient, x, weight, bias, thetas, kept, *ctx.rest, needs))
+    found = iter(_adapted_backward(gradient, x, weight, bias, thetas, noise, *ctx.rest, needs))
     for_x, for_weight, for_bias, *for_thetas = [next(found) if needed else None for needed in needs]
-    return for_x, for_weight, for_bias, for_thetas, [None] * ctx.n_kept, None, None, None
+    return for_x, for_weight, for_bias, for_thetas, [None] * ctx.n_noise, None, None, None
 
 
 _adapted.register_autograd(_backward, setup_context=_setup_context)

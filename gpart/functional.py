@@ -8,6 +8,7 @@ backward does not).
 from __future__ import annotations
 
 from gpart import kernels
+from gpart.dropout import mask
 from gpart.products import Product
 
 import inspect
@@ -81,27 +82,34 @@ class SomeGroups:
 
 @dataclass(frozen=True)
 class Term:
-    """One adapter's part in a layer.
+    """One adapter's part in a tensor of a layer.
 
     Attributes:
         value: what each group adds, (d,), in the accumulation type.
-        groups: of the layer's weight, (out * in,).
-        kept: the entries of the change that dropout leaves, shaped like the weight; None for all.
+        groups: of the tensor's entries.
+        noise: of dropout on the entries of the change, see `gpart.dropout`; None where none is dropped.
+        dropout: probability that an entry is dropped.
     """
 
     value: Tensor
     groups: Groups
-    kept: Tensor | None = None
+    noise: Tensor | None = None
+    dropout: float = 0.0
 
     def delta(self, shape: torch.Size) -> Tensor:
-        """The change of a weight of this shape."""
-        change = self.groups.spread(self.value).view(shape)
-        return change if self.kept is None else change * self.kept
+        """The change of a tensor of this shape."""
+        return self.dropped(self.groups.spread(self.value).view(shape))
+
+    def dropped(self, change: Tensor) -> Tensor:
+        """The entries of a change, or of a gradient to it, that dropout leaves, and zeros."""
+        if self.noise is None:
+            return change
+        return change * mask(self.noise, self.dropout, change)
 
 
 def effective_weight(weight: Tensor, terms: list[Term]) -> Tensor:
     """The weight plus every term, summed in order in the accumulation type and rounded once to the weight's type."""
-    if len(terms) == 1 and terms[0].kept is None:
+    if len(terms) == 1 and terms[0].noise is None:
         fused = kernels.added(weight, terms[0].value, terms[0].groups)
         if fused is not None:
             return fused
@@ -120,17 +128,23 @@ class Plan:
     Attributes:
         product: of input and weight.
         dtype: of the product; differs from the weight's under autocast.
-        groups: of each term.
+        constants: groups and dropout of each term.
     """
 
     product: Product
     dtype: torch.dtype
-    groups: tuple[Groups, ...]
+    constants: tuple[tuple[Groups, float], ...]
+
+    @classmethod
+    def of(cls, product: Product, dtype: torch.dtype, terms: Sequence[Term]) -> tuple[Plan, list[Tensor | None]]:
+        """The plan, and the tensors of the terms: `value, noise` of each, as autograd is to see them."""
+        plan = cls(product, dtype, tuple((term.groups, term.dropout) for term in terms))
+        return plan, [piece for term in terms for piece in (term.value, term.noise)]
 
     def terms(self, pieces: Sequence[Tensor | None]) -> list[Term]:
-        """Terms again from `value, kept` of each, which autograd sees as separate arguments."""
-        values, kept = pieces[0::2], pieces[1::2]
-        return [Term(v, groups, k) for v, groups, k in zip(values, self.groups, kept, strict=True) if v is not None]
+        """The terms again, of those pieces that have a value."""
+        triples = zip(pieces[0::2], pieces[1::2], self.constants, strict=True)
+        return [Term(value, groups, noise, p) for value, noise, (groups, p) in triples if value is not None]
 
     def effective(self, weight: Tensor, pieces: Sequence[Tensor | None]) -> Tensor:
         """The weight of the product."""
@@ -152,8 +166,7 @@ class Plan:
             for_weight = for_effective.to(weight.dtype) if needs_weight else None
             for index, term in enumerate(self.terms(pieces)):
                 if needs_values[index]:
-                    for_delta = for_effective if term.kept is None else for_effective * term.kept
-                    collected = term.groups.collect(for_delta.reshape(-1), term.value.shape[0])
+                    collected = term.groups.collect(term.dropped(for_effective).reshape(-1), term.value.shape[0])
                     for_values[index] = collected.to(term.value.dtype)
         return for_x, for_weight, for_bias, *for_values
 
@@ -162,8 +175,7 @@ def adapted_product(
     x: Tensor, weight: Tensor, bias: Tensor | None, terms: list[Term], *, product: Product, dtype: torch.dtype
 ) -> Tensor:
     """`product` with the effective weight in `dtype`. The effective weight is made again in backward, never kept."""
-    plan = Plan(product, dtype, tuple(term.groups for term in terms))
-    pieces = [piece for term in terms for piece in (term.value, term.kept)]
+    plan, pieces = Plan.of(product, dtype, terms)
     result: Tensor = _Adapted.apply(x, weight, bias, plan, *pieces)
     return result
 
@@ -202,11 +214,8 @@ class _Adapted(torch.autograd.Function):
         tangents: list[Tensor] = []
         if x_t is not None:
             tangents.append(plan.product(x_t, plan.effective(weight, pieces), None))
-        moving = [
-            Term(value_t, groups, kept)
-            for value_t, kept, groups in zip(pieces_t[0::2], pieces[1::2], plan.groups, strict=True)
-            if value_t is not None
-        ]
+        noise = pieces[1::2]
+        moving = plan.terms([one for pair in zip(pieces_t[0::2], noise, strict=True) for one in pair])
         if weight_t is not None or moving:
             start = torch.zeros_like(weight) if weight_t is None else weight_t
             tangents.append(plan.product(x, effective_weight(start, moving).to(plan.dtype), None))

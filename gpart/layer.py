@@ -145,10 +145,10 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         parts = [(slices[name], self.gpart_theta[name]) for name in adapters if name in slices]
         dropped = self.training and any(part.dropout for part, _ in parts)
         if torch.compiler.is_compiling():
-            masks = [part.mask(weight) for part, _ in parts] if dropped else []
+            noise = [part.noise(weight) for part, _ in parts] if dropped else []
             thetas, numbers = [theta for _, theta in parts], [part.number for part, _ in parts]
-            return adapted_in_graph(x, weight, bias, thetas, masks, numbers, product=product, dtype=dtype)
-        terms = [part.term(theta, weight, part.mask(weight) if dropped else None) for part, theta in parts]
+            return adapted_in_graph(x, weight, bias, thetas, noise, numbers, product=product, dtype=dtype)
+        terms = [part.term(theta, weight, part.noise(weight) if dropped else None) for part, theta in parts]
         return adapted_product(x, weight, bias, terms, product=product, dtype=dtype)
 
     def get_delta_weight(self, adapter: str) -> Tensor:

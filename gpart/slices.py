@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from gpart.compiled import numbered
+from gpart.dropout import noise
 from gpart.functional import Term, accumulation_dtype
 from gpart.partition import Partition
 
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 
@@ -38,21 +38,20 @@ class LayerSlice:
         # A copy, or what is unpickled in another process, has a number of its own.
         return LayerSlice, (self.partition, self.index, self.dropout, self.keep_base)
 
-    def mask(self, weight: Tensor) -> Tensor:
-        """A new dropout mask from torch's generator, held until backward: one byte per entry of the weight."""
-        if not self.dropout:
-            return torch.ones(weight.shape, dtype=torch.bool, device=weight.device)
-        return torch.rand(weight.shape, device=weight.device) >= self.dropout
+    def noise(self, tensor: Tensor) -> Tensor:
+        """New noise of dropout on the change of `tensor`."""
+        return noise(self.dropout, tensor)
 
-    def term(self, theta: Tensor, weight: Tensor, kept: Tensor | None = None) -> Term:
-        """The adapter's term for `weight`, with the mask if one is given."""
+    def term(self, theta: Tensor, weight: Tensor, noise: Tensor | None = None) -> Term:
+        """The adapter's term for `weight`, with dropout if noise is given."""
         value = self.partition.scaled(theta, accumulation_dtype(weight.dtype), weight.device)
-        if kept is not None:
-            value = value / (1 - self.dropout)
-        return Term(value, self.partition.layer_groups(self.index, weight.device), kept)
+        groups = self.partition.layer_groups(self.index, weight.device)
+        if noise is None or not self.dropout:
+            return Term(value, groups)
+        return Term(value / (1 - self.dropout), groups, noise, self.dropout)
 
-    def for_theta(self, for_value: Tensor, theta: Tensor, kept: Tensor | None) -> Tensor:
+    def for_theta(self, for_value: Tensor, theta: Tensor, noise: Tensor | None) -> Tensor:
         """The gradient to the vector, (d,), of that to the term's value."""
-        if kept is not None:
+        if noise is not None:
             for_value = for_value / (1 - self.dropout)
         return (for_value * self.partition.scale(for_value.dtype, for_value.device)).to(theta)

@@ -172,8 +172,8 @@ def test_autocast_computes_as_the_merged_layer_does(name: str) -> None:
 def test_the_operator_of_compiled_graphs_keeps_torch_s_rules(name: str, dropout: float) -> None:
     layer, x = adapted(name, dropout=dropout)
     part, base = layer.gpart_slices["a"], layer.get_base_layer()
-    masks = [part.mask(base.weight)] if dropout else []
-    inputs = (x, base.weight, getattr(base, "bias", None), [layer.gpart_theta["a"]], masks, [part.number])
+    noise = [part.noise(base.weight)] if dropout else []
+    inputs = (x, base.weight, getattr(base, "bias", None), [layer.gpart_theta["a"]], noise, [part.number])
     product = (encoded(layer.product), torch.float64)
     torch.library.opcheck(torch.ops.gpart.adapted.default, (*inputs, *product))
 

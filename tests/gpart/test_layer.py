@@ -270,33 +270,6 @@ def test_types_that_do_not_fit_fail_as_in_a_plain_layer() -> None:
         layer(x)
 
 
-def test_dropout_acts_on_entries_of_the_change_in_training_only() -> None:
-    layer = adapted("linear", dropout=0.25)
-    x = torch.eye(IN, dtype=torch.float64)
-    full = (layer(x) - layer.base_layer(x)).T
-    torch.manual_seed(0)
-    layer.train()
-    masked = (layer(x) - layer.base_layer(x)).T
-    kept = masked.abs() > 1e-12
-    torch.testing.assert_close(masked[kept], full[kept] / 0.75)
-    assert 0 < int((~kept).sum()) < kept.numel()
-    shares = torch.stack([((layer(x) - layer.base_layer(x)).T.abs() <= 1e-12).double() for _ in range(400)])
-    # 400 * 35 draws: three standard deviations are 0.011.
-    assert abs(float(shares.mean()) - 0.25) < 0.011
-    torch.manual_seed(0)
-    assert torch.equal((layer(x) - layer.base_layer(x)).T, masked)
-
-
-def test_backward_uses_the_mask_of_the_forward() -> None:
-    layer = adapted("linear", dropout=0.5).train()
-    x, _ = inputs(layer)
-    x.requires_grad_()
-    out = layer(x)
-    (for_x,) = torch.autograd.grad(out.sum(), x)
-    # The output is linear in x: its gradient is the effective weight of that very forward.
-    torch.testing.assert_close((for_x * x).sum() + layer.bias.sum() * 12, out.sum())
-
-
 def test_backward_holds_no_second_weight() -> None:
     linear = nn.Linear(64, 64)
     thetas = nn.ParameterDict({"a": torch.randn(8)})

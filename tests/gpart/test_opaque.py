@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpart.bases import check_supported, is_opaque
+from gpart.dropout import mask
 
 import warnings
 from collections.abc import Callable
@@ -183,7 +184,8 @@ def test_dropout_drops_entries_of_the_change_alone() -> None:
     torch.manual_seed(8)
     out = layer(x)
     torch.manual_seed(8)
-    kept = layer.gpart_slices["a"].mask(torch.empty(OUT, IN))
+    noise = layer.gpart_slices["a"].noise(torch.empty(OUT, IN))
+    kept = mask(noise, 0.4, torch.empty(OUT, IN))
     assert 0 < kept.sum() < kept.numel()
     expected = layer.base_layer(x) + x @ (change(layer) * kept / 0.6).T
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
