@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpart import GPartLayer
 from gpart.sharding import replicated
 
 import itertools
@@ -18,7 +19,13 @@ from peft.utils.other import fsdp_auto_wrap_policy
 from small_models import SMALL, logits, randomise
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel, StateDictType, fully_shard
+from torch.distributed.fsdp import (
+    FSDPModule,
+    FullyShardedDataParallel,
+    MixedPrecisionPolicy,
+    StateDictType,
+    fully_shard,
+)
 from transformers.modeling_layers import GradientCheckpointingLayer
 from two_processes import PROCESSES, in_two_processes
 
@@ -233,7 +240,21 @@ def limits(rank: int) -> dict[str, Any]:
     model = adapted("llama")
     fsdp2(model.get_base_model())
     train(model, "llama", rank, PROCESSES)
-    return results | {"left out": vector(model)}
+    types = [types_under_a_policy(keep_whole) for keep_whole in (False, True)]
+    return results | {"left out": vector(model), "types": types}
+
+
+def types_under_a_policy(keep_whole: bool) -> tuple[torch.dtype, torch.dtype]:
+    """Of vector and weight in a layer's forward, where FSDP gathers parameters in bfloat16."""
+    model, seen = adapted("llama"), []
+    layer = next(module for module in model.modules() if isinstance(module, GPartLayer))
+    layer.register_forward_pre_hook(lambda at, _: seen.append((at.gpart_theta["default"].dtype, at.weight.dtype)))
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    forward = fsdp2(model, mp_policy=policy, ignored_params=replicated(model) if keep_whole else set())
+    ids = torch.arange(3, 15).view(2, 6)
+    forward(input_ids=ids, labels=ids).loss.backward()
+    assert vector(model).dtype == torch.float32
+    return seen[0]
 
 
 def vector(model: nn.Module) -> Tensor:
@@ -254,6 +275,7 @@ def test_what_fsdp_refuses_and_what_replicating_mends(tmp_path: Path) -> None:
         assert torch.equal(first[key], second[key])
         # The gradient of a half's weights is rounded to 2**-8 of itself, and so is that of the whole batch's.
         assert (first[key] - vector(model)).norm() < 2**-6 * (vector(model) - start).norm()
+    assert first["types"] == [(torch.bfloat16, torch.bfloat16), (torch.float32, torch.bfloat16)]
     # Outside of what is sharded, it is trained on each process's own part of the batch.
     assert not torch.allclose(first["left out"], second["left out"], atol=1e-3)
 
