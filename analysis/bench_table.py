@@ -31,7 +31,6 @@ _COLUMNS = (
     _Column("init_seconds", "init, s"),
     _Column("merge_seconds", "merge, s"),
     _Column("peak_bytes", "peak, MiB", _MIB),
-    _Column("added_bytes", "peak above start, MiB", _MIB),
     _Column("state_bytes", "state, bytes"),
     _Column("state_bytes_per_weight", "state, bytes per weight"),
     _Column("checkpoint_bytes", "checkpoint, bytes"),
@@ -113,8 +112,6 @@ def _lines(bench: Bench) -> Iterator[dict[str, Any]]:
             line["step_seconds"] = statistics.median(bench.seconds(targets, method))
             for part in found.keys() & set(PARTS):
                 line[f"{part}_seconds"] = statistics.median(bench.seconds(targets, method, [part]))
-            if "held_bytes" in found:
-                line["added_bytes"] = found["peak_bytes"] - found["held_bytes"]
             if found.get("adapted_weights") and "state_bytes" in found:
                 line["state_bytes_per_weight"] = found["state_bytes"] / found["adapted_weights"]
             yield line
