@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpart.authors import renamed
 from gpart.bases import check_supported, storage_name
+from gpart.checkpointing import check_reentrant
 from gpart.compat import DEFAULT_TARGETS, PREFIX, OneVectorTuner, check_adapter_name
 from gpart.config import GPartConfig
 from gpart.definition import AdaptedLayer
@@ -43,6 +44,16 @@ class GPartModel(OneVectorTuner):
     def partition(self, adapter_name: str = "default") -> Partition:
         """The partition of an adapter."""
         return self._partitions[adapter_name]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The base model's forward.
+
+        Raises:
+            ValueError: if its gradients would be wrong, see `check_reentrant`.
+        """
+        if not torch.compiler.is_compiling():
+            check_reentrant(self.model)
+        return super().forward(*args, **kwargs)
 
     def _pre_injection_hook(self, model: nn.Module, config: Any, adapter_name: str) -> None:
         self.gpart_theta = nn.ParameterDict()

@@ -332,7 +332,9 @@ def test_what_is_cached_inside_a_transform_outlives_it(scheme: str, scope: dict[
 
 
 def weights_for(scheme: str, layers: list[AdaptedLayer]) -> dict[str, Any]:
-    return {"weights": weights([size for layer in layers for size in layer.sizes])} if scheme == "signed_magnitude" else {}
+    return (
+        {"weights": weights([size for layer in layers for size in layer.sizes])} if scheme == "signed_magnitude" else {}
+    )
 
 
 # Raise the scheme's version when one of these changes: checkpoints made before would otherwise load into other groups.
