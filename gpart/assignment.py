@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 _CPU = torch.device("cpu")
+#: Positions whose groups are counted at a time.
+_COUNTED_AT_ONCE = 1 << 22
 
 
 class Assignment:
@@ -138,13 +140,18 @@ class Assignment:
         return self._all_ids
 
     def counted(self, device: torch.device) -> Tensor:
-        """Number of positions in each group: (d,) int64 on the CPU, counted on `device`."""
+        """Number of positions in each group: (d,) int64 on the CPU, counted on `device`.
+
+        No groups are kept, since what is counted may be the plan of a model that does not fit in memory.
+        """
         if self.scheme.in_blocks:
             return blocks.group_sizes(self.n, self.d, self._orders_on(_CPU))
-        sizes = torch.zeros(self.d, dtype=torch.int64)
-        for index in range(len(self.sizes)):
-            sizes = sizes + torch.bincount(self.layer_ids(index, device) - self.first, minlength=self.d).cpu()
-        return sizes
+        sizes = torch.zeros(self.d, dtype=torch.int64, device=device)
+        with torch.inference_mode(False):
+            for start in range(0, self.n, _COUNTED_AT_ONCE):
+                groups = self.interval(start, min(start + _COUNTED_AT_ONCE, self.n), device)
+                sizes += torch.bincount(groups - self.first if self.first else groups, minlength=self.d)
+        return sizes.cpu()
 
     @property
     def cached_bytes(self) -> int:

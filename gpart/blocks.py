@@ -68,7 +68,8 @@ class Orders:
             for low in range(0, chunks, _CHUNKS_AT_ONCE)
         ]
         multiplier, shift = (torch.cat(parts) for parts in zip(*pieces, strict=True))
-        inverse = torch.tensor([pow(int(a), -1, blocks) for a in multiplier.tolist()], dtype=torch.int64)
+        distinct, which = multiplier.unique(return_inverse=True)
+        inverse = torch.tensor([pow(a, -1, blocks) for a in distinct.tolist()])[which]
         dtype = torch.int32 if blocks <= _INT32_BLOCKS else torch.int64
         return cls(blocks, multiplier.to(dtype), inverse.to(dtype), shift.to(dtype))
 
@@ -102,10 +103,17 @@ def _draw(chunks: Tensor, blocks: int, stream: int) -> tuple[Tensor, Tensor]:
     """Multiplier and shift of each chunk. None of 63 candidates fits one chunk in 10^6 of the worst K: 1 then."""
     draws = hash_groups(chunks[:, None] * _DRAWS + torch.arange(_DRAWS), blocks, stream)
     shift, candidates = draws[:, 0], draws[:, 1:]
-    fits = torch.gcd(candidates, torch.tensor(blocks)) == 1
+    fits = _coprime(candidates, blocks)
     earliest = (fits * torch.arange(_DRAWS - 1, 0, -1)).argmax(1, keepdim=True)
     chosen = candidates.gather(1, earliest).squeeze(1)
     return torch.where(fits.any(1), chosen, 1), shift
+
+
+def _coprime(values: Tensor, blocks: int) -> Tensor:
+    """Whether values from 0 to blocks - 1 have no factor in common with it; by a table of all where that is less."""
+    if values.numel() > blocks:
+        return _coprime(torch.arange(blocks), blocks)[values]
+    return torch.gcd(values, torch.tensor(blocks)) == 1
 
 
 def groups_at(positions: Tensor, d: int, seed: int) -> Tensor:

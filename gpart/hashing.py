@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
+Array = np.ndarray[Any, np.dtype[np.uint64]]
+#: Positions at a time on the CPU, so that temporaries stay in its cache.
+_AT_ONCE = 1 << 15
 _GAMMA, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _MASK = (1 << 64) - 1
 
@@ -28,6 +35,8 @@ def hash_groups(positions: Tensor, d: int, seed: int) -> Tensor:
     Returns:
         int64 of the same shape, in [0, d).
     """
+    if positions.device.type == "cpu" and type(positions) is Tensor and not is_functorch_wrapped_tensor(positions):
+        return _on_cpu(positions, d, seed)
     state = positions + _signed(seed + _GAMMA)
     state = (state ^ _shift_right(state, 30)) * _signed(_MIX_1)
     state = (state ^ _shift_right(state, 27)) * _signed(_MIX_2)
@@ -35,6 +44,30 @@ def hash_groups(positions: Tensor, d: int, seed: int) -> Tensor:
     # torch has no unsigned remainder: split off the top bit, whose weight is 2**63.
     low = torch.remainder(state & ((1 << 63) - 1), d)
     return torch.where(state < 0, torch.remainder(low + pow(2, 63, d), d), low)
+
+
+def _on_cpu(positions: Tensor, d: int, seed: int) -> Tensor:
+    """`hash_groups` by numpy: five times faster than torch's int64, since it divides by a multiplication."""
+    flat = np.ascontiguousarray(positions.numpy()).reshape(-1).view(np.uint64)
+    groups = np.empty_like(flat)
+    for low in range(0, len(flat), _AT_ONCE):
+        part = slice(low, low + _AT_ONCE)
+        _mixed(flat[part], (seed + _GAMMA) & _MASK, groups[part])
+        quotient = groups[part] // np.uint64(d)
+        quotient *= np.uint64(d)
+        groups[part] -= quotient
+    return torch.from_numpy(groups.view(np.int64)).view(positions.shape)
+
+
+def _mixed(positions: Array, offset: int, state: Array) -> None:
+    """Write the generator's outputs to `state`."""
+    shifted = np.empty_like(state)
+    np.add(positions, np.uint64(offset), out=state)
+    for bits, factor in ((30, _MIX_1), (27, _MIX_2), (31, None)):
+        np.right_shift(state, np.uint64(bits), out=shifted)
+        state ^= shifted
+        if factor is not None:
+            state *= np.uint64(factor)
 
 
 def _signed(value: int) -> int:

@@ -17,8 +17,8 @@ import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
-# Temporaries of this many int64 stay in the processor's cache.
-_CHUNK = 1 << 18
+# Positions at a time: elsewhere than on the CPU, and on it, where temporaries are to stay in the cache.
+_AT_ONCE = (1 << 18, 1 << 15)
 # Bytes per position while a permutation is inverted: itself (8), groups in its order (4, and 8 for the index that
 # torch.repeat_interleave makes), groups by position (4).
 _BALANCED_BYTES = 24
@@ -60,11 +60,12 @@ class Scheme:
         Temporaries have a bounded size, whatever the interval's.
         """
         assert self.at is not None
-        chunks = [
-            self.at(torch.arange(low, min(low + _CHUNK, stop), device=device), d, seed).to(torch.int32)
-            for low in range(start, stop, _CHUNK)
-        ]
-        return torch.cat(chunks) if chunks else torch.empty(0, dtype=torch.int32, device=device)
+        step = _AT_ONCE[device.type == "cpu"]
+        groups = torch.empty(stop - start, dtype=torch.int32, device=device)
+        for low in range(start, stop, step):
+            positions = torch.arange(low, min(low + step, stop), device=device)
+            groups[low - start : low - start + step] = self.at(positions, d, seed)
+        return groups
 
 
 def iid_table(d: int, seed: int, layer_sizes: Sequence[int]) -> Tensor:

@@ -297,6 +297,9 @@ def test_copies_share_and_pickles_leave_the_caches_behind() -> None:
 
 def test_ids_are_kept_or_computed_as_asked() -> None:
     kept, computed, table = partition("hash"), partition("hash", cache_ids=False), partition("balanced")
+    for p in (kept, computed):
+        assert int(p.group_sizes.sum()) == N
+        assert p.cached_bytes == 0, "counting keeps nothing: a plan may be of more weights than fit in memory"
     for p in (kept, computed, table):
         p.project(torch.zeros(D))
     assert kept.cached_bytes == table.cached_bytes == 4 * N

@@ -26,10 +26,22 @@ def test_hash_groups_are_unsigned(seed: int, d: int) -> None:
     positions = [0, 1, 2, 3, 1000, 2**31, 2**40 + 1]
     expected = [splitmix64((seed + p) % 2**64) % d for p in positions]
     assert hash_groups(torch.tensor(positions), d, seed).tolist() == expected
+    # A batch of torch.func goes by torch's operations, as an accelerator's positions do.
+    by_torch = torch.func.vmap(lambda position: hash_groups(position, d, seed))(torch.tensor(positions))
+    assert by_torch.tolist() == expected
+
+
+def test_hash_groups_of_any_number_and_layout() -> None:
+    positions = torch.arange(3, 3 + 3 * 40_000).view(3, -1).t()
+    groups = hash_groups(positions, 1000, 5)
+    assert groups.shape == positions.shape
+    assert [int(groups[row, column]) for row, column in ((0, 0), (39_999, 0), (17, 2))] == [
+        splitmix64(5 + int(positions[row, column])) % 1000 for row, column in ((0, 0), (39_999, 0), (17, 2))
+    ]
 
 
 def test_an_interval_does_not_depend_on_chunks() -> None:
-    start, stop = 5, schemes._CHUNK + 1000
+    start, stop = 5, schemes._AT_ONCE[True] + 1000
     whole = hash_groups(torch.arange(start, stop), 97, 3)
     assert torch.equal(SCHEMES["hash"].interval(start, stop, 97, 3, CPU).long(), whole)
     assert SCHEMES["hash"].interval(4, 4, 97, 3, CPU).shape == (0,)
