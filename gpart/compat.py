@@ -100,6 +100,9 @@ class OneVectorTuner(BaseTuner):
     peft_config: dict[str, Any]
     vector: str  # name of the attribute with one parameter per adapter
 
+    def before_saving(self, adapter_name: str) -> None:
+        """What is to be done before an adapter's weights and configuration are written."""
+
     def extra_state(self, adapter_name: str) -> dict[str, Tensor]:
         """What is saved with the vector, by the name of the attribute that it looks like."""
         raise NotImplementedError
@@ -122,6 +125,7 @@ class OneVectorTuner(BaseTuner):
         unwanted_adapter_names: Any,
     ) -> dict[str, Tensor]:
         tuner, root = _tuner(cls, model)
+        tuner.before_saving(adapter_name)
         key = f"{root}{cls.vector}.{adapter_name}"
         extra = {f"{root}{name}.{adapter_name}": value for name, value in tuner.extra_state(adapter_name).items()}
         return {key: state_dict[key]} | extra

@@ -50,8 +50,8 @@ class GPartConfig(PeftConfig):
         bias: "none": biases stay as they are; "all" or "gpart_only": those of the targeted modules take part, each
             behind its weight. They do not train beside the vector, as with other methods of PEFT, so that disabling the
             adapter gives the base's outputs.
-        partition: set when the adapter is injected, and saved: what the partition was made of, with its digest. A
-            checkpoint is refused where the partition would come out differently.
+        partition: read from a checkpoint: what its partition was made of, with its digest. The adapter is refused where
+            the partition would come out differently.
 
     Raises:
         ValueError: naming the argument, its value and what would be accepted.
@@ -59,6 +59,8 @@ class GPartConfig(PeftConfig):
 
     #: Whether it was read from an adapter_config.json of the authors' code, whose vector has not been loaded yet.
     awaits_authors_vector: ClassVar[bool] = False
+    #: What is saved as `partition`, see `describe`.
+    made: ClassVar[dict[str, Any] | None] = None
 
     d: int = field(default=1024, metadata={"help": "Number of trained values."})
     scheme: str = field(default="hash", metadata={"help": f"How weights get their groups: {', '.join(SCHEMES)}."})
@@ -85,7 +87,7 @@ class GPartConfig(PeftConfig):
     cache_ids: bool | None = field(default=None, metadata={"help": "Keep every weight's group in memory."})
     bias: str = field(default="none", metadata={"help": f"Whether biases take part: {', '.join(_BIAS)}."})
     partition: dict[str, Any] | None = field(
-        default=None, metadata={"help": "What the partition was made of; set when the adapter is injected."}
+        default=None, compare=False, metadata={"help": "What a checkpoint's partition was made of."}
     )
 
     def __post_init__(self) -> None:
@@ -102,6 +104,10 @@ class GPartConfig(PeftConfig):
             if isinstance(getattr(self, name), list):
                 setattr(self, name, set(getattr(self, name)))
 
+    def describe(self, manifest: dict[str, Any]) -> None:
+        """Save this manifest from now on: that of the model at hand, of several that the configuration serves."""
+        self.__dict__["made"] = manifest
+
     def _check_layers(self) -> None:
         """Refuse a selection of blocks that would have no effect."""
         if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
@@ -116,5 +122,5 @@ class GPartConfig(PeftConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration in types that JSON has."""
-        values: dict[str, Any] = super().to_dict()
+        values: dict[str, Any] = super().to_dict() | {"partition": self.made or self.partition}
         return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}

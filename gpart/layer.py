@@ -71,7 +71,10 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         self.merged_adapters: list[str] = []
         self._disable_adapters = False
         self._kept_base: list[Tensor] | None = None
+        self._shared: nn.Parameter | None = None
         self._rounding = 0.0
+        #: Whether another module has the same weight, as a tied head has that of the embedding.
+        self.tied = False
         self.train(base_layer.training)
 
     def weight_and_bias(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
@@ -185,8 +188,13 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         merged = self._with(self._kept_base or before, [*self.merged_adapters, *names] if kept else names)
         if safe_merge and not all(torch.isfinite(tensor).all() for tensor in merged):
             raise ValueError(f"NaNs detected in the merged weights. The adapter {','.join(names)} seems to be broken")
-        if not self.merged and any(self.gpart_slices[name].keep_base for name in names):
+        if not self.merged and (self.tied or any(self.gpart_slices[name].keep_base for name in names)):
             self._kept_base = before
+        if not self.merged and self.tied:
+            # The other module keeps the parameter, and with it the base's values.
+            base = self.get_base_layer()
+            self._shared = base.weight
+            base.weight = nn.Parameter(base.weight.data, requires_grad=base.weight.requires_grad)
         self._set_base(merged)
         self.merged_adapters += names
         if self._kept_base is None:
@@ -233,7 +241,9 @@ class GPartLayer(nn.Module, BaseTunerLayer):
                 "merging; keep_base=True restores them exactly",
                 stacklevel=2,
             )
-        self._kept_base = None
+        if self._shared is not None:
+            self.get_base_layer().weight = self._shared
+        self._kept_base = self._shared = None
         self._rounding = 0.0
         self.merged_adapters.clear()
 
@@ -246,3 +256,13 @@ class GPartLayer(nn.Module, BaseTunerLayer):
 
     def __repr__(self) -> str:
         return f"gpart.{super().__repr__()}"
+
+
+class GPartLinear(GPartLayer):
+    """A dense layer. PEFT's "all-linear" knows those that are adapted already by the word in their class's name."""
+
+
+def wrapped(base: Any, theta: nn.ParameterDict) -> GPartLayer:
+    """The wrapper of a layer; arguments as `GPartLayer` has them."""
+    kind = GPartLayer if isinstance(base, (nn.Embedding, nn.Conv2d)) else GPartLinear
+    return kind(base, theta)

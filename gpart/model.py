@@ -8,14 +8,15 @@ from gpart.checkpointing import check_reentrant
 from gpart.compat import DEFAULT_TARGETS, PREFIX, OneVectorTuner, check_adapter_name
 from gpart.config import GPartConfig
 from gpart.definition import AdaptedLayer
-from gpart.layer import GPartLayer
+from gpart.layer import GPartLayer, wrapped
 from gpart.partition import Partition
 from gpart.schemes import scheme_named
 from gpart.scopes import transformer_block
 from gpart.slices import LayerSlice
 
-import copy
 import json
+from collections import Counter
+from contextlib import nullcontext
 from itertools import count
 from typing import Any
 
@@ -75,8 +76,7 @@ class GPartModel(OneVectorTuner):
                 with. The model is left as it was.
         """
         check_adapter_name(adapter_name)
-        # The manifest that is filled in belongs to this model; the caller may use the configuration for another.
-        config = self.peft_config[adapter_name] = copy.deepcopy(self.peft_config[adapter_name])
+        config = self.peft_config[adapter_name]
         trainable = {name: theta.requires_grad for name, theta in self.gpart_theta.items()}
         self._found = []
         super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
@@ -102,7 +102,7 @@ class GPartModel(OneVectorTuner):
             self._found.append((current_key, target))
             return
         check_supported(target)
-        layer = GPartLayer(target, self.gpart_theta)
+        layer = wrapped(target, self.gpart_theta)
         layer.set_adapter(self.active_adapters)
         self._replace_module(parent, target_name, layer, target)
         self._found.append((current_key, layer))
@@ -132,9 +132,12 @@ class GPartModel(OneVectorTuner):
             device="cpu" if planned else weight.device,
         )
         self._check_manifest(config.partition, partition)
+        holders = Counter(id(weight) for _, weight in self.model.named_parameters(remove_duplicate=False))
+        for _, layer in self._found:
+            layer.tied = layer.tied or (not layer.opaque and holders[id(layer.weight_and_bias()[0])] > 1)
         if not planned:
             # Without weights this is a plan, which may be of a model too large to count here.
-            config.partition = partition.manifest
+            config.describe(partition.manifest)
             _ = partition.group_sizes
         theta = torch.zeros(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
         active = adapter_name in self.active_adapters and not config.inference_mode
@@ -151,6 +154,14 @@ class GPartModel(OneVectorTuner):
             if adapted.bias:
                 # The authors' dropout falls on the change of the weight alone.
                 layer.gpart_bias_slices[adapter_name] = LayerSlice(partition, next(numbers), 0.0, config.keep_base)
+
+    def _enable_peft_forward_hooks(self, *args: Any, adapter_names: Any = None, **kwargs: Any) -> Any:
+        # PEFT takes the argument out before it calls the base, so that it would have no effect.
+        if adapter_names is not None:
+            raise ValueError(
+                f"adapter_names: {adapter_names!r}; accepted is None: all rows of a batch have the active adapters"
+            )
+        return nullcontext()
 
     def _check_readable(self, scheme: str) -> None:
         for name, layer in self._found:
@@ -201,6 +212,10 @@ class GPartModel(OneVectorTuner):
         theta = self.gpart_theta[adapter_name]
         if autocast_adapter_dtype and theta.dtype in _HALF:
             self.gpart_theta[adapter_name] = nn.Parameter(theta.data.float(), requires_grad=theta.requires_grad)
+
+    def before_saving(self, adapter_name: str) -> None:
+        """Let the configuration, which the caller may have used for another model since, describe this one."""
+        self.peft_config[adapter_name].describe(self.partition(adapter_name).manifest)
 
     def extra_state(self, adapter_name: str) -> dict[str, Tensor]:
         """The partition's stamp as bytes of JSON, so that the file of weights says by itself what it belongs to."""
