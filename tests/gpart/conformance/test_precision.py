@@ -31,10 +31,12 @@ def test_the_vector_s_type(
     for name in ("default", "other"):
         randomise(adapted, name)
     assert [value.dtype for value in tuner(adapted).gpart_theta.values()] == [expected] * 2
+    assert [value.requires_grad for value in tuner(adapted).gpart_theta.values()] == [True, False]
     adapted.save_pretrained(tmp_path)
     loaded = PeftModel.from_pretrained(model.new(dtype), str(tmp_path), low_cpu_mem_usage=low_cpu_mem_usage, **options)
     loaded.load_adapter(str(tmp_path / "other"), "other", low_cpu_mem_usage=low_cpu_mem_usage, **options)
     assert [value.dtype for value in tuner(loaded).gpart_theta.values()] == [expected] * 2
+    assert [value.requires_grad for value in tuner(loaded).gpart_theta.values()] == [False, False]
     assert {p.dtype for name, p in loaded.named_parameters() if "gpart" not in name} == {dtype}
     assert torch.equal(model.output(loaded, dtype), model.output(adapted, dtype))
     assert theta(loaded.to(torch.float64)).dtype == torch.float64
