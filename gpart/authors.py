@@ -49,7 +49,7 @@ def reads_authors_fields(config: C) -> C:
     def __init__(self: Any, *args: Any, **fields: Any) -> None:  # noqa: N807
         theirs = "peft_type" in fields and _MARK in fields
         init(self, *args, **(translated(fields) if theirs else fields))
-        self.awaits_authors_vector = theirs
+        self.from_authors = theirs
 
     changed.__init__ = __init__
     return config

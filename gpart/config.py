@@ -57,8 +57,8 @@ class GPartConfig(PeftConfig):
         ValueError: naming the argument, its value and what would be accepted.
     """
 
-    #: Whether it was read from an adapter_config.json of the authors' code, whose vector has not been loaded yet.
-    awaits_authors_vector: ClassVar[bool] = False
+    #: Whether it was read from an adapter_config.json of the authors' code.
+    from_authors: ClassVar[bool] = False
     #: What is saved as `partition`, see `describe`.
     made: ClassVar[dict[str, Any] | None] = None
 

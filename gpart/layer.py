@@ -254,6 +254,10 @@ class GPartLayer(nn.Module, BaseTunerLayer):
             theta = self.gpart_theta[adapter_name]
             theta.data = theta.data.to(device or self.weight_and_bias()[0].device)
 
+    def _get_available_adapters(self) -> set[str]:
+        # PEFT's own, for its status, takes every adapter of the tuner, since the vectors are shared.
+        return set(self.gpart_slices)
+
     def __repr__(self) -> str:
         return f"gpart.{super().__repr__()}"
 

@@ -60,6 +60,8 @@ class GPartModel(OneVectorTuner):
         self.gpart_theta = nn.ParameterDict()
         self._partitions: dict[str, Partition] = {}
         self._found: list[tuple[str, GPartLayer]] = []
+        # Adapters of the authors' configurations, whose vectors have not been loaded yet.
+        self._awaiting: set[str] = set()
 
     def inject_adapter(
         self,
@@ -143,6 +145,8 @@ class GPartModel(OneVectorTuner):
         active = adapter_name in self.active_adapters and not config.inference_mode
         self.gpart_theta[adapter_name] = nn.Parameter(theta, requires_grad=active)
         self._partitions[adapter_name] = partition
+        if config.from_authors:
+            self._awaiting.add(adapter_name)
         self._give_parts(config, adapter_name)
 
     def _give_parts(self, config: GPartConfig, adapter_name: str) -> None:
@@ -207,6 +211,7 @@ class GPartModel(OneVectorTuner):
         if adapter_name in self.gpart_theta:
             del self.gpart_theta[adapter_name]
         self._partitions.pop(adapter_name, None)
+        self._awaiting.discard(adapter_name)
 
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         theta = self.gpart_theta[adapter_name]
@@ -228,10 +233,9 @@ class GPartModel(OneVectorTuner):
         Raises:
             ValueError: if it is the authors' and the configuration is not.
         """
-        config = self.peft_config[adapter_name]
-        own = renamed(state, root, self.vector, expected=config.awaits_authors_vector)
-        if config.awaits_authors_vector:
-            config.awaits_authors_vector = False
+        own = renamed(state, root, self.vector, expected=adapter_name in self._awaiting)
+        if adapter_name in self._awaiting:
+            self._awaiting.remove(adapter_name)
             own |= {f"{root}{name}": value for name, value in self.extra_state(adapter_name).items()}
         return own
 

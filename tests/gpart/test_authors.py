@@ -83,6 +83,13 @@ def test_fields_are_ours_whichever_way_they_are_read() -> None:
     assert_outputs(model, "bert-stateless")
 
 
+def test_one_configuration_loads_two_models() -> None:
+    folder = str(FOLDER / "bert-materialized")
+    config = PeftConfig.from_pretrained(folder)
+    for _ in range(2):
+        assert_outputs(PeftModel.from_pretrained(base("bert"), folder, config=config), "bert-materialized")
+
+
 def test_several_in_one_model_and_on_the_meta_device() -> None:
     first, second = "bert-signed-magnitude", "bert-materialized-blocks"
     model = PeftModel.from_pretrained(base("bert"), str(FOLDER / first), low_cpu_mem_usage=True)

@@ -253,3 +253,15 @@ def test_peft_s_own_status_is_right(model: Model) -> None:
     )
     assert one.requires_grad == {"default": True, "other": False}
     assert adapted.get_nb_trainable_parameters() == (D, sum(p.numel() for p in adapted.parameters()))
+
+
+@EACH_TRANSFORMER
+def test_the_status_of_a_layer_names_the_adapters_that_reach_it(model: Model) -> None:
+    names = [name for name, _ in model.new().named_modules() if name.endswith(model.targets)]
+    adapted = get_peft_model(model.new(), GPartConfig(d=24, target_modules=names[:1]))
+    adapted.add_adapter("other", GPartConfig(d=24, target_modules=names[1:]))
+    assert [layer.available_adapters for layer in get_layer_status(adapted)] == [["default"]] + [["other"]] * (
+        len(names) - 1
+    )
+    adapted.merge_adapter(["default"])
+    assert get_model_status(adapted).merged_adapters == ["default"]
