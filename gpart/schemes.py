@@ -22,6 +22,8 @@ _AT_ONCE = (1 << 18, 1 << 15)
 # Bytes per position while a permutation is inverted: itself (8), groups in its order (4, and 8 for the index that
 # torch.repeat_interleave makes), groups by position (4).
 _BALANCED_BYTES = 24
+# The same while layers are drawn and put together: int32, twice.
+_IID_BYTES = 8
 # The same while weights are sorted: all of them (4); of one side, which may be all, the positions (8), sizes (4), keys
 # with one temporary (8), sorted keys and their order (12), ranks (8) and groups (8); groups by position (4).
 _SORTED_BYTES = 56
@@ -69,7 +71,13 @@ class Scheme:
 
 
 def iid_table(d: int, seed: int, layer_sizes: Sequence[int]) -> Tensor:
-    """Independent uniform draws, layer by layer from one generator: the authors' backend `materialized`."""
+    """Independent uniform draws, layer by layer from one generator: the authors' backend `materialized`.
+
+    Raises:
+        ValueError: if the draws would not fit in this machine's free memory.
+    """
+    n = sum(layer_sizes)
+    _check_memory("iid", "draws", n, _IID_BYTES * n)
     generator = torch.Generator().manual_seed(seed)
     return torch.cat([torch.randint(0, d, (n,), generator=generator, dtype=torch.int32) for n in layer_sizes])
 

@@ -63,10 +63,13 @@ def test_balanced_cuts_one_permutation(n: int, d: int) -> None:
     assert sizes.tolist() == [n // d + 1] * (n % d) + [n // d] * (d - n % d)
 
 
-def test_balanced_refuses_what_does_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemes.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
     with pytest.raises(ValueError, match=r"N=100 .* takes 2400 bytes of which 1000 are free.*scheme='hash'"):
         balanced_table(3, 0, [100])
+    iid_table(7, 0, [60, 40])
+    with pytest.raises(ValueError, match=r"'iid' draws all N=200 .* takes 1600 bytes of which 1000 are free"):
+        iid_table(7, 0, [120, 80])
 
 
 def test_signed_magnitude_keeps_neighbours_of_one_sign_together() -> None:
