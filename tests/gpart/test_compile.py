@@ -44,7 +44,7 @@ def step(forward: Callable[..., Any], model: nn.Module) -> tuple[Tensor, Tensor]
 @EVERY
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_a_model_is_one_graph_with_the_same_outputs_and_gradients(small: Small, training: bool) -> None:
-    model = small.adapted_model(dropout=0.1).train(training)
+    model = small.adapted_model(dropout=0.1, bias="all").train(training)
     torch.testing.assert_close(step(compiled(model), model), step(model, model), rtol=1e-5, atol=1e-5)
 
 

@@ -226,6 +226,7 @@ def test_unmerging_exactly_does_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         layer.unmerge()
+    assert not layer.merged
 
 
 def test_safe_merge_refuses_what_is_not_finite() -> None:
