@@ -97,7 +97,11 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         return [slices[name].term(self.gpart_theta[name], tensor) for name in adapters if name in slices]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the base layer would give with the effective weight and bias in place of its own."""
+        """What the base layer would give with the effective weight and bias in place of its own.
+
+        Raises:
+            TypeError: if gradients are asked for through a quantised base that passes none to its input.
+        """
         if self.disable_adapters and self.merged:
             self.unmerge()
         active = [] if self.disable_adapters or self.merged else self.active_adapters
