@@ -5,8 +5,7 @@
 PEFT's methods are used as they are; only what PEFT lacks (full fine-tuning, BitFit, head only) is code here.
 """
 
-import gpart  # noqa: F401  repairs torchvision before peft and transformers are imported
-
+import gpart  # noqa: F401  first: it repairs a torchvision that does not fit torch
 from baselines.adapted import Adapted
 from baselines.method import Method
 from baselines.registry import METHODS, adapt, method_named, method_of

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +13,7 @@ from baselines.adapted import Adapted
 from baselines.injection import ADAPTER, InjectedAdapter
 from baselines.method import Method
 from baselines.selection import BitFit, FullFineTuning, HeadOnly, SelectedParameters, TrainableSelection, Untrained
+from gpart import GPartConfig
 
 
 def _unilora_dead_coordinates(model: PeftModel) -> int:

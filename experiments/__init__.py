@@ -1,1 +1,5 @@
-"""One run and many: data, backbone, method, training, evaluation, record."""
+"""One run and many: data, model, method, training, evaluation, diagnostics, record."""
+
+from experiments import torchvision_repair
+
+torchvision_repair.install()

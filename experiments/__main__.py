@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.errors import SpecError
 
 if TYPE_CHECKING:
-    from experiments.reevaluate import Reloaded
+    from experiments.commands.reevaluate import Reloaded
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,7 +93,7 @@ def _bench(chosen: argparse.Namespace, _: list[str]) -> int:
 
 
 def _status(chosen: argparse.Namespace, _: list[str]) -> int:
-    from experiments.status import status
+    from experiments.records.status import status
 
     text, done = status(chosen.outputs)
     print(text)
@@ -101,19 +101,19 @@ def _status(chosen: argparse.Namespace, _: list[str]) -> int:
 
 
 def _reloaded(chosen: argparse.Namespace, family: str | None = None) -> Reloaded:
-    from experiments.reevaluate import reload
+    from experiments.commands.reevaluate import reload
 
     return reload(chosen.run, {"data": chosen.data, "backbone": chosen.backbone}, family)
 
 
 def _evaluate(chosen: argparse.Namespace, _: list[str]) -> int:
-    from experiments.reevaluate import evaluate
+    from experiments.commands.reevaluate import evaluate
 
     return _compared(*evaluate(_reloaded(chosen)))
 
 
 def _rescore(chosen: argparse.Namespace, _: list[str]) -> int:
-    from experiments.reevaluate import rescore
+    from experiments.commands.reevaluate import rescore
 
     return _compared(*rescore(chosen.run))
 
@@ -125,7 +125,7 @@ def _compared(recorded: dict[str, Any], now: dict[str, Any]) -> int:
 
 
 def _batching(chosen: argparse.Namespace, _: list[str]) -> int:
-    from experiments.reevaluate import batching
+    from experiments.commands.reevaluate import batching
 
     compared = batching(_reloaded(chosen, "math"), chosen.rows)
     print(f"{compared.identical} generations are the same in batches and one at a time, {compared.differing} are not")
@@ -135,8 +135,8 @@ def _batching(chosen: argparse.Namespace, _: list[str]) -> int:
 
 
 def _lm_eval(chosen: argparse.Namespace, _: list[str]) -> int:
+    from experiments.commands.reevaluate import lm_eval
     from experiments.families.math.harness import require_harness
-    from experiments.reevaluate import lm_eval
 
     require_harness()
     for name, value in lm_eval(_reloaded(chosen, "math"), chosen.rows, chosen.few_shot).items():
@@ -145,14 +145,14 @@ def _lm_eval(chosen: argparse.Namespace, _: list[str]) -> int:
 
 
 def _mirror(chosen: argparse.Namespace, _: list[str]) -> int:
-    from experiments.mirror import rebuild
+    from experiments.records.mirror import rebuild
 
     print(f"{rebuild(chosen.outputs, chosen.wandb)} records mirrored")
     return 0
 
 
 def _search(chosen: argparse.Namespace, overrides: list[str]) -> int:
-    from experiments.search import best, run_search, space
+    from experiments.commands.search import best, run_search, space
 
     methods = chosen.methods.split(",") if chosen.methods else None
     found = space(chosen.name, methods)

@@ -16,9 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.configuration.overrides import CONF, override_errors
+from experiments.configuration.spec import RunSpec
 from experiments.errors import RunFailed, SpecError
-from experiments.overrides import CONF, override_errors
-from experiments.spec import RunSpec
 
 _SINGLE_RUN_ERRORS: list[SpecError | RunFailed] = []
 
@@ -33,10 +33,10 @@ def _job(composed: DictConfig) -> None:
     try:
         spec = RunSpec.from_config(composed)
         # Imported here: torch takes seconds, and a wrong key should be answered at once.
-        from experiments import preflight
+        from experiments.run import preflight
 
         preflight.reachable(spec)
-        from experiments import runner
+        from experiments.run import runner
 
         runner.run(spec)
     except (SpecError, RunFailed) as error:

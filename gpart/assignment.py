@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import blocks, kernels
-from gpart.functional import Groups, IndexedGroups, SomeGroups
-from gpart.hashing import hash_groups
-from gpart.kernels.groups import FusedBlockGroups, FusedHashGroups
-from gpart.schemes import Scheme
-
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
@@ -15,6 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from gpart import blocks, kernels
+from gpart.functional import Groups, IndexedGroups, SomeGroups
+from gpart.hashing import hash_groups
+from gpart.kernels.groups import FusedBlockGroups, FusedHashGroups
+from gpart.schemes import Scheme
 
 _CPU = torch.device("cpu")
 #: Positions whose groups are counted at a time.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gpart.compat import BaseTunerLayer
-
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from gpart.compat import BaseTunerLayer
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: The supported layers, with the forward that each must have.

@@ -9,16 +9,16 @@ copies, and P^T g of contiguous sums in a fixed order.
 
 from __future__ import annotations
 
-from gpart import kernels
-from gpart.functional import accumulation_dtype
-from gpart.hashing import hash_groups, splitmix64
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from gpart import kernels
+from gpart.functional import accumulation_dtype
+from gpart.hashing import hash_groups, splitmix64
 
 #: Most positions in a block: 256 bytes of float32, four cache lines.
 LONGEST = 64

@@ -9,9 +9,6 @@ torch.func's transforms go through a model that is not compiled.
 
 from __future__ import annotations
 
-from gpart.functional import Plan, Term
-from gpart.products import Product, decoded, encoded
-
 from collections.abc import Sequence
 from itertools import count
 from typing import Any, Protocol
@@ -19,6 +16,9 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
+
+from gpart.functional import Plan, Term
+from gpart.products import Product, decoded, encoded
 
 
 class Slice(Protocol):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from peft import PeftConfig
+
 from gpart import compat
 from gpart.authors import reads_authors_fields
 from gpart.definition import check_definition
 from gpart.schemes import SCHEMES, scheme_named
 from gpart.scopes import SCOPES
-
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
-from peft import PeftConfig
 
 #: The authors' names; the last two are the same, since they leave out whatever is not targeted.
 _BIAS = ("none", "all", "gpart_only")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gpart import schemes, scopes
-
 from math import prod
 from typing import Any, NamedTuple
+
+from gpart import schemes, scopes
 
 
 class AdaptedLayer(NamedTuple):

@@ -7,10 +7,6 @@ backward does not).
 
 from __future__ import annotations
 
-from gpart import kernels
-from gpart.dropout import mask
-from gpart.products import Product
-
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +15,10 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from gpart import kernels
+from gpart.dropout import mask
+from gpart.products import Product
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:

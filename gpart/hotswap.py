@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gpart.model import GPartModel
-
 from pathlib import Path
 
 import torch
 from peft import PeftModel, set_peft_model_state_dict
 from peft.utils import load_peft_weights
 from torch import Tensor
+
+from gpart.model import GPartModel
 
 
 def hotswap_adapter(model: PeftModel, source: Tensor | str | Path, adapter_name: str = "default") -> None:

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from gpart.bases import check_supported, is_opaque, storage_name
-from gpart.compat import BaseTunerLayer, check_adapters_to_merge, keep_trainable
-from gpart.compiled import adapted_in_graph
-from gpart.functional import Term, accumulation_dtype, adapted_product, effective_weight
-from gpart.products import Itself, Product, product_of
-from gpart.slices import LayerSlice
-
 import warnings
 from collections.abc import Callable
 from itertools import chain
@@ -17,6 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from gpart.bases import check_supported, is_opaque, storage_name
+from gpart.compat import BaseTunerLayer, check_adapters_to_merge, keep_trainable
+from gpart.compiled import adapted_in_graph
+from gpart.functional import Term, accumulation_dtype, adapted_product, effective_weight
+from gpart.products import Itself, Product, product_of
+from gpart.slices import LayerSlice
 
 Slices = dict[str, LayerSlice]
 """The parts of adapters, by their names."""

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from contextlib import nullcontext
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
 from gpart.authors import renamed
 from gpart.bases import check_supported, storage_name
 from gpart.checkpointing import check_reentrant
@@ -13,15 +22,6 @@ from gpart.partition import Partition
 from gpart.schemes import scheme_named
 from gpart.scopes import transformer_block
 from gpart.slices import LayerSlice
-
-import json
-from collections import Counter
-from contextlib import nullcontext
-from itertools import count
-from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 _HALF = (torch.float16, torch.bfloat16)
 

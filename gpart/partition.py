@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import schemes, scopes
-from gpart.assignment import Assignment
-from gpart.definition import AdaptedLayer, check_definition
-from gpart.functional import Groups, accumulation_dtype
-from gpart.manifest import canonical, difference, fingerprint
-
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from gpart import schemes, scopes
+from gpart.assignment import Assignment
+from gpart.definition import AdaptedLayer, check_definition
+from gpart.functional import Groups, accumulation_dtype
+from gpart.manifest import canonical, difference, fingerprint
 
 #: Positions whose groups the digest covers, evenly spaced over all N.
 DIGEST_POSITIONS = 4096

@@ -7,15 +7,15 @@ out at once, of one seeded generator or of the weights. Whoever changes the grou
 
 from __future__ import annotations
 
-from gpart.blocks import groups_at
-from gpart.hashing import hash_groups
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
+
+from gpart.blocks import groups_at
+from gpart.hashing import hash_groups
 
 # Positions at a time: elsewhere than on the CPU, and on it, where temporaries are to stay in the cache.
 _AT_ONCE = (1 << 18, 1 << 15)

@@ -6,11 +6,11 @@ take it where its unit has to be of one type and is not: half-precision weights 
 
 from __future__ import annotations
 
-from gpart.model import GPartModel
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from gpart.model import GPartModel
 
 
 def replicated(model: nn.Module, group: dist.ProcessGroup | None = None) -> set[nn.Parameter]:

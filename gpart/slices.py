@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from gpart.compiled import numbered
-from gpart.dropout import noise
-from gpart.functional import Term, accumulation_dtype
-from gpart.partition import Partition
-
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
+
+from gpart.compiled import numbered
+from gpart.dropout import noise
+from gpart.functional import Term, accumulation_dtype
+from gpart.partition import Partition
 
 
 @dataclass(frozen=True)

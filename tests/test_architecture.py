@@ -45,7 +45,7 @@ def test_analysis_never_imports_torch(path: Path) -> None:
 def test_the_checks_before_a_run_import_neither_torch_nor_transformers() -> None:
     # A wrong key or an unreachable hub is answered within a second, which importing torch alone would exceed.
     code = (
-        "import sys, experiments.cli, experiments.preflight, experiments.hub\n"
+        "import sys, experiments.cli, experiments.run.preflight, experiments.data.hub\n"
         "print([name for name in ('torch', 'transformers', 'peft', 'datasets', 'pandas') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

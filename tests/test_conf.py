@@ -10,9 +10,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.overrides import CONF, options
-from experiments.search import space
-from experiments.spec import RunSpec
+from experiments.commands.search import space
+from experiments.configuration.overrides import CONF, options
+from experiments.configuration.spec import RunSpec
 
 FILES = sorted(CONF.rglob("*.yaml"))
 RECIPES = [name for name in options("recipe") if name != "default"]

@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from experiments import provenance, record
+from experiments.configuration.overrides import CONF
+from experiments.configuration.overrides import options as files
 from experiments.errors import RunFailed, SpecError
-from experiments.overrides import CONF
-from experiments.overrides import options as files
+from experiments.records import provenance, record
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMA = 1

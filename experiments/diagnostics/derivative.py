@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from math import prod

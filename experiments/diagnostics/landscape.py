@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial

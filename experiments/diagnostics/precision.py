@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartLayer
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +14,7 @@ from baselines.injection import ADAPTER
 from experiments.diagnostics.distances import Effect, RandomPairs, random_ratios
 from experiments.diagnostics.linear import Columns
 from experiments.diagnostics.weight_map import Weight, WeightMap
+from gpart import GPartLayer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

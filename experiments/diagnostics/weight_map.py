@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

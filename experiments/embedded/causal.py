@@ -136,8 +136,6 @@ def _short_answer(draw: Draw) -> str:
 
 def _pretrain(folder: Path) -> None:
     """Train the language model by RECIPE and write it, with its tokenizer, into `folder`."""
-    import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
     from transformers import PreTrainedTokenizerFast
 
     draw = Draw(RECIPE["seed"])

@@ -97,8 +97,6 @@ def document(draw: Draw) -> Document:
 
 def _pretrain(folder: Path) -> None:
     """Train the encoder by RECIPE and write it, with its tokenizer, into `folder`."""
-    import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
     from transformers import PreTrainedTokenizerFast
 
     draw = Draw(RECIPE["seed"])

@@ -109,8 +109,6 @@ def _test_rows(labels: list[int]) -> set[int]:
 
 def _pretrain(folder: Path) -> None:
     """Train the model by RECIPE and write it, with its image processor, into `folder`."""
-    import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from experiments.configuration.spec import RunSpec
     from experiments.families.family import Family
-    from experiments.spec import RunSpec
 
 
 def family_of(spec: RunSpec) -> Family:
@@ -20,6 +20,6 @@ def family_of(spec: RunSpec) -> Family:
             from experiments.families.math.family import Math
 
             return Math(spec)
-    from experiments.families.glue import Glue
+    from experiments.families.glue.family import Glue
 
     return Glue(spec)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +15,7 @@ from transformers import EvalPrediction
 from transformers.utils.logging import tqdm
 
 from baselines import Adapted
-from experiments import metrics
+from experiments.families import metrics
 from experiments.families.family import Examples, Family, Metrics, Predictions
 
 _PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from baselines import Adapted
-from experiments.spec import RunSpec
+from experiments.configuration.spec import RunSpec
 
 Metrics = dict[str, float | None]
 Examples = Dataset[Mapping[str, Any]]

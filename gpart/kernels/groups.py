@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gpart import kernels
-from gpart.blocks import BlockGroups
-from gpart.functional import Groups, IndexedGroups, SomeGroups
-
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from gpart import kernels
+from gpart.blocks import BlockGroups
+from gpart.functional import Groups, IndexedGroups, SomeGroups
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from gpart.blocks import Orders, block_length
-from gpart.hashing import _GAMMA, _signed
-from gpart.kernels import programs
-
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from gpart.blocks import Orders, block_length
+from gpart.hashing import _GAMMA, _signed
+from gpart.kernels import programs
 
 #: Positions, and groups, that one program handles.
 _POSITIONS, _GROUPS = 1024, 128

@@ -7,10 +7,10 @@ in triton itself is compiled or interpreted as was asked when triton was first i
 
 from __future__ import annotations
 
-from gpart.hashing import _MIX_1, _MIX_2
-
 import triton
 import triton.language as tl
+
+from gpart.hashing import _MIX_1, _MIX_2
 
 _FIRST_MIX, _SECOND_MIX = tl.constexpr(_MIX_1), tl.constexpr(_MIX_2)
 

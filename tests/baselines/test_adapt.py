@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
 from baselines import Adapted, BitFit, FullFineTuning, adapt, method_named
+from gpart import GPartConfig
 
 
 def adapted_to(method: str, backbone: Backbone, **new: int) -> Adapted:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from baselines import BitFit, FullFineTuning, HeadOnly
+from gpart import GPartConfig
 
 HIDDEN, INNER, LAYERS, CLASSES = 16, 32, 2, 3
 SHAPE = {

@@ -9,8 +9,8 @@ import yaml
 from transformers import AutoConfig
 
 from experiments import embedded
+from experiments.configuration.overrides import CONF
 from experiments.embedded import causal, pretraining, vision
-from experiments.overrides import CONF
 
 RECIPES: dict[str, Any] = {
     "embedded-encoder": pretraining.RECIPE,

@@ -8,9 +8,9 @@ from statistics import mean
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments import runner
-from experiments.overrides import CONF
-from experiments.spec import RunSpec
+from experiments.configuration.overrides import CONF
+from experiments.configuration.spec import RunSpec
+from experiments.run import runner
 
 SEEDS = (0, 1, 2)
 BASELINES = {

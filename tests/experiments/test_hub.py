@@ -21,9 +21,9 @@ import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import files, hub, sources
+from experiments.data import files, hub, sources
+from experiments.data.hub import Requirement
 from experiments.errors import SpecError
-from experiments.hub import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

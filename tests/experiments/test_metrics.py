@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from experiments.metrics import PRIMARY, Labels, compute
+from experiments.families.metrics import PRIMARY, Labels, compute
 
 # 6 true positives, 1 false positive, 2 false negatives, 3 true negatives.
 REFERENCES = [1] * 8 + [0] * 4

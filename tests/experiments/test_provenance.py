@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import provenance
+from experiments.records import provenance
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import record
-from experiments.status import status
+from experiments.records import record
+from experiments.records.status import status
 
 KEY = {
     "task": "glue/sst2",

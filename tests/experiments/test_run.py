@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments import runner
+from experiments.configuration.overrides import CONF, options
+from experiments.configuration.spec import RunSpec
 from experiments.errors import RunFailed, SpecError
-from experiments.overrides import CONF, options
-from experiments.spec import RunSpec
+from experiments.run import runner
 from tests.experiments.conftest import ROOT, Runner
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from experiments.__main__ import main
+from experiments.commands.search import Space, best, run_search, space
+from experiments.configuration.overrides import CONF, options, override_errors
 from experiments.errors import SpecError
-from experiments.overrides import CONF, options, override_errors
-from experiments.search import Space, best, run_search, space
 
 
 @pytest.mark.parametrize("name", options("search"))

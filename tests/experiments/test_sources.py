@@ -14,9 +14,9 @@ import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import files, sources
+from experiments.data import files, sources
+from experiments.data.splits import cut, draw, selection_fraction
 from experiments.errors import SpecError
-from experiments.splits import cut, draw, selection_fraction
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SEEDS = {"split": 0}

@@ -4,10 +4,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from experiments.configuration.overrides import CONF, override_errors
+from experiments.configuration.rules import RULES
+from experiments.configuration.spec import RunSpec
 from experiments.errors import SpecError
-from experiments.overrides import CONF, override_errors
-from experiments.rules import RULES
-from experiments.spec import RunSpec
 
 
 def composed(*overrides: str) -> DictConfig:

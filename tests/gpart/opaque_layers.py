@@ -5,9 +5,6 @@ The first kind is made here, of torch alone: codes and scales, as all the librar
 
 from __future__ import annotations
 
-from gpart import GPartLayer, Partition
-from gpart.slices import LayerSlice
-
 import copy
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,6 +14,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gpart import GPartLayer, Partition
+from gpart.slices import LayerSlice
 
 IN, OUT, D, BEFORE = 64, 32, 6, 40
 REASON = "not installed; bitsandbytes and torchao come with the extra `quantised`"

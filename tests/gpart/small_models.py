@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, GPartModel
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +19,8 @@ from transformers import (
     RobertaConfig,
     RobertaForSequenceClassification,
 )
+
+from gpart import GPartConfig, GPartModel
 
 ENCODER = {
     "hidden_size": 16,

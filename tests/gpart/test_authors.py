@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, hotswap_adapter
-
 import json
 import shutil
 import warnings
@@ -16,6 +14,8 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from reference_models import INPUTS, MODELS, fill
 from small_models import tuner
 from torch import Tensor
+
+from gpart import GPartConfig, hotswap_adapter
 
 FOLDER = Path(__file__).parent / "authors_checkpoints"
 LOGITS: dict[str, list[float]] = json.loads((FOLDER / "logits.json").read_text())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import copy
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from peft import PeftModel, get_peft_model
 from small_models import SMALL, logits, randomise, tuner
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from gpart import GPartConfig
 
 SCHEMES = pytest.mark.parametrize("scheme", ["hash", "block", "balanced", "iid", "signed_magnitude"])
 LAYERS: list[tuple[str, int, int]] = [("0", 24, 8), ("1", 72, 9), ("2", 54, 0), ("4", 60, 0), ("5", 144, 4)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gpart import Partition
-from gpart.blocks import LONGEST, BlockGroups, Orders, block_length, group_sizes, groups_at
-
 import pytest
 import torch
+
+from gpart import Partition
+from gpart.blocks import LONGEST, BlockGroups, Orders, block_length, group_sizes, groups_at
 
 # Blocks that divide d or not, d below a block, more groups than a layer has weights, layers that begin anywhere.
 CASES = pytest.mark.parametrize(

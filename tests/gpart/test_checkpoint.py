@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import hotswap_adapter
-from gpart.schemes import SCHEMES
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +13,9 @@ from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_
 from safetensors.torch import load_file, save_file
 from small_models import SMALL, logits, randomise, tuner
 from torch import Tensor, nn
+
+from gpart import hotswap_adapter
+from gpart.schemes import SCHEMES
 
 ROBERTA = SMALL["roberta"]
 CHANGES: list[tuple[dict[str, Any], str]] = [

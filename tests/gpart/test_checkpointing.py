@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartLayer
-
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,8 @@ from small_models import INPUTS, SMALL, randomise, tuner
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from two_processes import PROCESSES, in_two_processes
+
+from gpart import GPartLayer
 
 LLAMA = SMALL["llama"]
 REENTRANT = pytest.mark.parametrize("reentrant", [False, True], ids=["non-reentrant", "reentrant"])

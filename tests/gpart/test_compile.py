@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart.schemes import SCHEMES
-
 import copy
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +10,8 @@ import pytest
 import torch
 from small_models import INPUTS, SMALL, Small, logits, tuner
 from torch import Tensor, nn
+
+from gpart.schemes import SCHEMES
 
 EVERY = pytest.mark.parametrize("small", SMALL.values(), ids=SMALL.keys())
 ROBERTA = SMALL["roberta"]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, GPartLayer, Partition
-from gpart.dropout import mask, noise
-from gpart.slices import LayerSlice
-
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +10,10 @@ import torch
 from peft import PeftModel, get_peft_model
 from small_models import randomise
 from torch import Tensor, nn
+
+from gpart import GPartConfig, GPartLayer, Partition
+from gpart.dropout import mask, noise
+from gpart.slices import LayerSlice
 
 IN, OUT = 5, 7
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartLayer
-from gpart.sharding import replicated
-
 import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -28,6 +25,9 @@ from torch.distributed.fsdp import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 from two_processes import PROCESSES, in_two_processes
+
+from gpart import GPartLayer
+from gpart.sharding import replicated
 
 STEPS, BATCH = 5, 8
 #: Shapes with what is tested on them. The adapted layers are in the blocks, or in the root as well; RoBERTa's head is

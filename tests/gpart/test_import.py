@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gpart
-
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+import gpart
 
 ROOT = Path(gpart.__file__).resolve().parent.parent
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, Partition, kernels
-from gpart.blocks import Orders, groups_at
-from gpart.functional import Term, effective_weight
-from gpart.hashing import hash_groups
-
 import os
 import subprocess
 import sys
@@ -19,6 +14,11 @@ import torch
 from peft import get_peft_model
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+
+from gpart import GPartConfig, Partition, kernels
+from gpart.blocks import Orders, groups_at
+from gpart.functional import Term, effective_weight
+from gpart.hashing import hash_groups
 
 pytest.importorskip("triton", reason="triton is not installed: pip install -e '.[triton]'")
 with pytest.MonkeyPatch.context() as environment:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, GPartLayer, Partition
-from gpart.functional import adapted_product
-from gpart.products import encoded, product_of
-from gpart.slices import LayerSlice
-
 import copy
 import warnings
 from pathlib import Path
@@ -19,6 +14,11 @@ from small_models import SMALL, logits, randomise, tuner
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTForImageClassification
 from transformers.pytorch_utils import Conv1D
+
+from gpart import GPartConfig, GPartLayer, Partition
+from gpart.functional import adapted_product
+from gpart.products import encoded, product_of
+from gpart.slices import LayerSlice
 
 CPU = torch.device("cpu")
 D, BEFORE = 6, 40

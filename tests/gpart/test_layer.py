@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartLayer, Partition
-from gpart.functional import IndexedGroups, Term, adapted_product, effective_weight
-from gpart.slices import LayerSlice
-
 import copy
 import warnings
 from collections.abc import Callable
@@ -16,6 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from gpart import GPartLayer, Partition
+from gpart.functional import IndexedGroups, Term, adapted_product, effective_weight
+from gpart.slices import LayerSlice
 
 IN, OUT, D = 5, 7, 6
 SIZES = [40, IN * OUT]

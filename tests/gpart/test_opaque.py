@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from gpart.bases import check_supported, is_opaque
-from gpart.dropout import mask
-
 import warnings
 from collections.abc import Callable
 
@@ -34,6 +31,9 @@ from opaque_layers import (
     torchao,
 )
 from torch import Tensor, nn
+
+from gpart.bases import check_supported, is_opaque
+from gpart.dropout import mask
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

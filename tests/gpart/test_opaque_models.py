@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, GPartLayer
-
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,8 @@ from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 from small_models import INPUTS, logits, randomise, tuner
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+
+from gpart import GPartConfig, GPartLayer
 
 
 class Two(nn.Module):

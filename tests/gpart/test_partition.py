@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from gpart import AdaptedLayer, Partition
-from gpart.schemes import SCHEMES
-
 import copy
 import pickle
 import warnings
@@ -11,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+
+from gpart import AdaptedLayer, Partition
+from gpart.schemes import SCHEMES
 
 SIZES = [400, 120, 480]
 N, D = sum(SIZES), 40

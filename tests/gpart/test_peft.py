@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, GPartLayer, GPartModel, compat
-
 import copy
 import json
 import subprocess
@@ -27,6 +25,8 @@ from peft.utils import PeftType
 from peft.utils.hotswap import hotswap_adapter as peft_hotswap_adapter
 from small_models import INPUTS, SMALL, logits, randomise, tuner
 from torch import Tensor
+
+from gpart import GPartConfig, GPartLayer, GPartModel, compat
 
 BERT, ROBERTA = SMALL["bert"], SMALL["roberta"]
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartLayer, Partition
-from gpart.slices import LayerSlice
-
 import copy
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,6 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from gpart import GPartLayer, Partition
+from gpart.slices import LayerSlice
 
 D, BEFORE = 40, 50
 HALF = (torch.bfloat16, torch.float16)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, Partition
-
 import hashlib
 import json
 from pathlib import Path
@@ -15,6 +13,8 @@ from peft import get_peft_model
 from reference_models import INPUTS, MODELS, fill, theta
 from small_models import tuner
 from torch import Tensor
+
+from gpart import GPartConfig, Partition
 
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text())
 CASES = REFERENCE["cases"]

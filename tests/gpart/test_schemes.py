@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from gpart import schemes
-from gpart.hashing import hash_groups, splitmix64
-from gpart.schemes import SCHEMES, balanced_table, iid_table, scheme_named, signed_magnitude_table
-
 from types import SimpleNamespace
 
 import pytest
 import torch
+
+from gpart import schemes
+from gpart.hashing import hash_groups, splitmix64
+from gpart.schemes import SCHEMES, balanced_table, iid_table, scheme_named, signed_magnitude_table
 
 CPU = torch.device("cpu")
 

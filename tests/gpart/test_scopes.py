@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from gpart.scopes import in_order, shares, transformer_block
-
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
 from small_models import SMALL, logits, tuner
+
+from gpart.scopes import in_order, shares, transformer_block
 
 ROBERTA = SMALL["roberta"]
 IN_BLOCKS = {"scope": "transformer_block", "d": 25}

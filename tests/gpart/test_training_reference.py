@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,8 @@ import torch
 from peft import get_peft_model
 from reference_models import bert, fill
 from small_models import tuner
+
+from gpart import GPartConfig
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_training.json").read_text())
 CASES: dict[str, dict[str, Any]] = {

@@ -6,8 +6,6 @@ One example is prompt + response + end of sequence. `labels` are -100 where noth
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

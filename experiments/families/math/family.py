@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -25,13 +23,13 @@ from transformers import (
 from transformers.utils.logging import tqdm
 
 from baselines import Adapted
-from experiments import backbones
+from experiments.configuration.spec import RunSpec
+from experiments.data import weights as backbones
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, Metrics, Predictions, TrainerOptions
 from experiments.families.math import answers, examples, generation, generation_vllm, scoring
 from experiments.families.math.examples import IGNORED
 from experiments.families.math.prompts import Prompt
-from experiments.spec import RunSpec
 
 _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 """GSM8K's notes for a calculator, such as <<3*4=12>>."""

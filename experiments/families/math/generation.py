@@ -7,8 +7,6 @@ end-of-sequence ids are kept.
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -6,8 +6,6 @@ made of its answers, by its documented interface. How far its texts agree with t
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import importlib
 import importlib.util
 import tempfile

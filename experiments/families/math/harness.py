@@ -6,8 +6,6 @@ answers are found are the harness's; only the rows are the run's, so that it nee
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import importlib
 import importlib.util
 import tempfile

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before timm and transformers are imported
-
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +14,8 @@ from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
 
-from experiments import backbones, embedded
+from experiments import embedded
+from experiments.data import weights as backbones
 from experiments.errors import SpecError
 from experiments.families.vision.fused import split_qkv
 from experiments.families.vision.positions import TIMM, resized, side

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import io
 from typing import Any
 
@@ -11,12 +9,12 @@ import datasets
 from PIL import Image
 from transformers import PreTrainedModel, default_data_collator
 
+from experiments.configuration.spec import RunSpec
+from experiments.data.rows import names
 from experiments.errors import SpecError
 from experiments.families.classification import Classification
 from experiments.families.family import Examples, TrainerOptions
 from experiments.families.vision import backbones, transforms
-from experiments.rows import names
-from experiments.spec import RunSpec
 
 
 class Vision(Classification):

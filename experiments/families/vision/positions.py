@@ -7,8 +7,6 @@ antialiasing, and does it again in every forward.)
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before timm and transformers are imported
-
 import copy
 from typing import Any
 

@@ -7,8 +7,6 @@ what was drawn before it.
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before timm and transformers are imported
-
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +19,7 @@ from transformers import (
 from baselines import Adapted, BitFit, FullFineTuning, adapt
 from experiments.diagnostics.snapshots import Snapshot, Snapshots
 from experiments.diagnostics.weight_map import WeightMap
+from gpart import GPartConfig
 
 HIDDEN, INNER = 8, 12
 TARGETS = ["query", "intermediate.dense"]  # (8, 8) and (12, 8), in each of two layers

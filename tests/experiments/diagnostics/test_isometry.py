@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from peft import LoraConfig
 from baselines import HeadOnly
 from experiments.diagnostics.isometry import measure_isometry
 from experiments.diagnostics.snapshots import Snapshots
+from gpart import GPartConfig
 from tests.experiments.diagnostics.small import METHODS, OPTIONS, TARGETS, adapted_to, walked
 from tests.experiments.test_run import folder_of, run
 

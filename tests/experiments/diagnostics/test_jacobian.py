@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from torch import Tensor
 from experiments.diagnostics import krylov
 from experiments.diagnostics.jacobian import measure_jacobian
 from experiments.diagnostics.weight_map import WeightMap
+from gpart import GPartConfig
 from tests.experiments.diagnostics.small import METHODS, TARGETS, adapted_to, dense_jacobian, values_of, walked
 
 LARGE = 4096

@@ -15,14 +15,16 @@ from torch.utils.data import Subset
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from baselines import Adapted
-from experiments import families, preflight, sources, training
+from experiments import families
+from experiments.configuration.overrides import CONF
+from experiments.configuration.spec import RunSpec
+from experiments.data import sources
 from experiments.diagnostics.curvature import Hessian
 from experiments.diagnostics.landscape import filter_normalised, measure_landscape, path_positions, positions
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.diagnostics.training_loss import TrainingLoss, at_rest
 from experiments.families.family import Examples, Family
-from experiments.overrides import CONF
-from experiments.spec import RunSpec
+from experiments.run import preflight, training
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
 from tests.experiments.test_run import folder_of, run
 from tests.experiments.test_run_math import llama, sums, words  # noqa: F401  fixtures

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import pytest
 import torch
 from peft import UniLoraConfig
 
 from experiments.diagnostics.linear import Columns, is_linear, occupancy
 from experiments.diagnostics.weight_map import WeightMap
+from gpart import GPartConfig
 from tests.experiments.diagnostics.small import (
     METHODS,
     TARGETS,

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +11,7 @@ from experiments.diagnostics.distances import RandomPairs, plain, random_ratios
 from experiments.diagnostics.linear import Columns
 from experiments.diagnostics.precision import _dropped, dropout, precision
 from experiments.diagnostics.weight_map import WeightMap
+from gpart import GPartConfig
 from tests.experiments.diagnostics.small import METHODS, TARGETS, adapted_to, gpt2_adapted_to, values_of, walked
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import copy
 from typing import Any
 
@@ -11,6 +9,7 @@ from peft import IA3Config, LoraConfig, UniLoraConfig, VeraConfig
 
 from baselines import Adapted, HeadOnly
 from experiments.diagnostics.weight_map import NotAWeightMapError, WeightMap
+from gpart import GPartConfig
 from tests.experiments.diagnostics.small import (
     METHODS,
     TARGETS,

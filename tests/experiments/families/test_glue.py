@@ -8,9 +8,11 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from experiments import families, preflight, sources, training
-from experiments.overrides import CONF
-from experiments.spec import RunSpec
+from experiments import families
+from experiments.configuration.overrides import CONF
+from experiments.configuration.spec import RunSpec
+from experiments.data import sources
+from experiments.run import preflight, training
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "model"])

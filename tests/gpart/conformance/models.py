@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig, GPartLayer
-from gpart.schemes import SCHEMES
-from gpart.scopes import SCOPES
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +22,10 @@ from transformers import (
     ViTForImageClassification,
 )
 from transformers.pytorch_utils import Conv1D
+
+from gpart import GPartConfig, GPartLayer
+from gpart.schemes import SCHEMES
+from gpart.scopes import SCOPES
 
 D = 24
 GENERATOR = torch.Generator().manual_seed(7)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 from typing import Any
 
 import pytest
@@ -25,6 +23,7 @@ from conformance.models import (
     theta,
     tuner,
 )
+from gpart import GPartConfig
 
 MLP = MODELS[0]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import copy
 import json
 import pickle
@@ -31,6 +29,7 @@ from conformance.models import (
     theta,
     tuner,
 )
+from gpart import GPartConfig
 
 LOW = pytest.mark.parametrize("low_cpu_mem_usage", [False, True], ids=["plain", "low_cpu_mem_usage"])
 MLP = MODELS[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from transformers import (
 )
 
 from conformance.models import EACH_MODEL, EACH_TRANSFORMER, ENCODER, IDS, MODELS, STRONG, Model, randomise, tuner
+from gpart import GPartConfig
 
 MLP = MODELS[0]
 TASKS = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import copy
 import warnings
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from conformance.models import DECODER, ENCODER, IDS, STRONG, bits, randomise, same_bits
+from gpart import GPartConfig
 
 TARGETS = pytest.mark.parametrize("targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head"]], ids="+".join)
 KEEP = pytest.mark.parametrize("keep_base", [False, True], ids=["by subtraction", "kept"])

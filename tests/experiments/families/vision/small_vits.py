@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before timm and transformers are imported
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpart import GPartConfig
-
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from transformers import AutoModelForImageClassification
 from baselines import adapt
 from experiments.families.vision import backbones
 from experiments.families.vision.fused import SplitQKV, split_qkv
+from gpart import GPartConfig
 from tests.experiments.families.vision import small_vits
 from tests.experiments.families.vision.small_vits import HIDDEN, LAYERS, SIZE, section
 

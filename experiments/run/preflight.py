@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import hub
+from experiments.configuration.identity import cell_key, run_id
+from experiments.configuration.spec import RunSpec
+from experiments.data import hub
 from experiments.errors import SpecError
-from experiments.identity import cell_key, run_id
-from experiments.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def reachable(spec: RunSpec) -> None:
     """
     if spec["plan"]:
         return
-    from experiments import sources
+    from experiments.data import sources
 
     parts = sources.sections(spec["task"]) if spec["data"]["source"] == "hub" else []
     needed = [requirement for part in parts if part["hub"]["path"] for requirement in hub.dataset(part)]
@@ -51,7 +51,9 @@ def prepare(spec: RunSpec) -> Prepared:
     Raises:
         SpecError: every fault found, one line each.
     """
-    from experiments import backbones, families, sources
+    from experiments import families
+    from experiments.data import sources
+    from experiments.data import weights as backbones
 
     spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
     errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.preflight import Prepared
+from experiments.run.preflight import Prepared
 
 _BYTES_PER_WEIGHT = 4
 """float32."""

@@ -1,7 +1,7 @@
 """The RunSpec: one run's resolved configuration, checked before anything is loaded or written.
 
 This module imports neither torch nor transformers, so that a wrong key is answered at once; what needs the shapes of
-the backbone is checked in `experiments.preflight`.
+the backbone is checked in `experiments.run.preflight`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.configuration.rules import rules
 from experiments.errors import SpecError
 from experiments.families.math import prompts
-from experiments.rules import rules
 
 Config = dict[str, Any]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from experiments import embedded, hub
-from experiments.identity import file_digest
+from experiments import embedded
+from experiments.configuration.identity import file_digest
+from experiments.data import hub
 
 Backbone = Mapping[str, Any]
 

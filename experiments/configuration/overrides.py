@@ -18,14 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from experiments.configuration.rules import rules
+from experiments.configuration.spec import RunSpec
 from experiments.errors import SpecError
-from experiments.rules import rules
-from experiments.spec import RunSpec
 
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")
 """Hydra's flags that are followed by a word of their own."""
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def options(group: str) -> list[str]:

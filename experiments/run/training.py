@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,8 +23,8 @@ from transformers import (
 )
 
 from baselines import Adapted
+from experiments.configuration.spec import RunSpec
 from experiments.families.family import Examples, Family
-from experiments.spec import RunSpec
 
 _POINTS_PER_EPOCH = 10
 """Loss values kept per epoch in the history."""

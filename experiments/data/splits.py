@@ -24,7 +24,7 @@ class Splits:
         train: the rows trained on.
         selection: the rows whose primary metric chooses the epoch; never a test row under protocol=heldout.
         tests: the final test under "test" (protocol=heldout only) and further ones by name ("mismatched").
-        subset: "full", or which seeded subset was taken (`experiments.sources.subset_name`).
+        subset: "full", or which seeded subset was taken (`experiments.data.sources.subset_name`).
     """
 
     train: datasets.Dataset

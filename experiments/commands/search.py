@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from experiments import record
+from experiments.configuration.overrides import CONF, options
 from experiments.errors import SpecError
-from experiments.overrides import CONF, options
+from experiments.records import record
 
-_RUN = Path(__file__).resolve().parent.parent / "run.py"
+_RUN = Path(__file__).resolve().parents[2] / "run.py"
 
 Trial = dict[str, Any]
 

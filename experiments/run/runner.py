@@ -12,14 +12,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from experiments import preflight, record
+from experiments.configuration.identity import run_folder
+from experiments.configuration.spec import RunSpec
 from experiments.errors import RunFailed, SpecError, shorten
-from experiments.identity import run_folder
-from experiments.preflight import Prepared
-from experiments.report import plan_report, run_report
-from experiments.spec import RunSpec
+from experiments.records import record
+from experiments.run import preflight
+from experiments.run.preflight import Prepared
+from experiments.run.report import plan_report, run_report
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(spec: RunSpec) -> dict[str, Any] | None:
@@ -96,12 +97,12 @@ def _plan(prepared: Prepared) -> dict[str, Any]:
 
 def _carry_out(prepared: Prepared, folder: Path) -> None:
     if prepared.spec["isolation"] == "none":
-        from experiments.execute import execute
+        from experiments.run.execute import execute
 
         execute(folder)
         return
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "experiments.execute", str(folder)]
+    command = [sys.executable, "-m", "experiments.run.execute", str(folder)]
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL) as child:
         try:
             status = child.wait()
@@ -124,7 +125,7 @@ def _record_death(prepared: Prepared, folder: Path, status: int) -> None:
     result["outcome"] = outcomes.get(killer, "error") if killer else "error"
     means = f"killed by {killer.name}" if killer else f"ended with exit status {status}"
     result["error"] = {"type": "ProcessDied", "message": f"the run's process was {means} before it wrote a record"}
-    from experiments.execute import finish
+    from experiments.run.execute import finish
 
     finish(result, folder)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from experiments import record
+from experiments.records import record
 
 _SILENCE = timedelta(seconds=90)
 """An attempt whose heartbeat is older than this is taken for dead."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 import inspect
 from functools import cached_property
 from typing import Any
@@ -21,10 +19,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from experiments import backbones
+from experiments.data import weights as backbones
 from experiments.families.classification import Classification
 from experiments.families.family import Examples, TrainerOptions
-from experiments.families.pooled import PooledClassifier
+from experiments.families.glue.pooled import PooledClassifier
 
 
 class Glue(Classification):

@@ -13,11 +13,11 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from experiments import files, image_folders
+from experiments.configuration.identity import file_digest
+from experiments.data import files, image_folders
+from experiments.data.rows import ID, checked
+from experiments.data.splits import Splits, cut, draw, fingerprint
 from experiments.errors import SpecError
-from experiments.identity import file_digest
-from experiments.rows import ID, checked
-from experiments.splits import Splits, cut, draw, fingerprint
 
 __all__ = ["Splits", "check", "fingerprint", "load", "reference", "subset_name"]
 

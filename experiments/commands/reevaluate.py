@@ -6,8 +6,6 @@ checkpoint and the data, and compared with the record's.
 
 from __future__ import annotations
 
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +16,19 @@ import pandas as pd
 import torch
 
 from baselines import Adapted
-from experiments import backbones, families, preflight, record, sources
+from experiments import families
+from experiments.configuration.identity import file_digest
+from experiments.configuration.spec import RunSpec
+from experiments.data import sources
+from experiments.data import weights as backbones
+from experiments.data.splits import Splits
 from experiments.errors import SpecError
 from experiments.families.family import Family
 from experiments.families.math.family import Math, rescored
 from experiments.families.math.generation import Comparison, compare_batched
 from experiments.families.math.harness import harness_scores
-from experiments.identity import file_digest
-from experiments.spec import RunSpec
-from experiments.splits import Splits
+from experiments.records import record
+from experiments.run import preflight
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from experiments.data.files import FileError
+from experiments.data.rows import ID
 from experiments.errors import SpecError, shorten
-from experiments.files import FileError
-from experiments.rows import ID
 
 FROM_FOLDER = "folder"
 """What a task says for its classes where the folder's own are meant."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from experiments import hub
+from experiments.data import hub
 
 FORMATS = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
 ACCEPTED = "SPLIT.parquet, SPLIT-*.parquet, or SPLIT.jsonl, .json, .csv, .tsv (also .gz)"

@@ -1,8 +1,6 @@
-"""One run, from its prepared spec to its record: `python -m experiments.execute FOLDER`, the child process of a run."""
+"""One run, from prepared spec to record: `python -m experiments.run.execute FOLDER`, the child process of a run."""
 
 from __future__ import annotations
-
-import gpart  # noqa: F401  repairs torchvision before transformers is imported
 
 import json
 import os
@@ -17,12 +15,15 @@ from typing import Any
 
 import torch
 
-from experiments import diagnostics, embedded, families, preflight, provenance, record, roundtrip, sources, training
+from experiments import diagnostics, embedded, families
+from experiments.configuration.spec import RunSpec
+from experiments.data import sources
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
 from experiments.families.family import save
-from experiments.mirror import mirror
-from experiments.spec import RunSpec
+from experiments.records import provenance, record
+from experiments.records.mirror import mirror
+from experiments.run import preflight, roundtrip, training
 
 DETERMINISM = "warn"
 """Deterministic kernels where torch has them, a warning where it has none."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.spec import RunSpec
+from experiments.configuration.spec import RunSpec
 
 _BACKBONE_PROVENANCE = ("family", "source", "hub", "revision", "path", "architecture")  # in the reference, or implied
 _DATA_KEYS = ("source", "train_rows", "test_rows")
@@ -79,7 +79,7 @@ def cell_key(spec: RunSpec, subset: str) -> dict[str, str]:
 
     Args:
         spec: the run.
-        subset: the name of the rows used, "full" or as `experiments.sources` names a subset.
+        subset: the name of the rows used, "full" or as `experiments.data.sources` names a subset.
     """
     return {
         "task": spec.task_name,

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 _PACKAGES = ("torch", "transformers", "peft", "datasets", "tokenizers", "accelerate", "numpy", "scikit-learn", "scipy")
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("gpart", "baselines", "conf", "experiments", "run.py", "pyproject.toml", "constraints.txt")
 """What can change a result; records and drawings that lie in the checkout cannot."""
 

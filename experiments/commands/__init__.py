@@ -1,0 +1,1 @@
+"""What surrounds the runs: `python -m experiments COMMAND`."""

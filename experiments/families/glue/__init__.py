@@ -1,0 +1,1 @@
+"""Sentences and pairs of sentences: an encoder with a new head."""

@@ -1,0 +1,1 @@
+"""One run: its checks, its process, its training, its round trip."""
