@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.configuration.overrides import CONF, override_errors
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.errors import RunFailed, SpecError
 
 _SINGLE_RUN_ERRORS: list[SpecError | RunFailed] = []
@@ -31,14 +31,14 @@ def _job(composed: DictConfig) -> None:
     `main` without Hydra's own report of it.
     """
     try:
-        spec = RunSpec.from_config(composed)
+        spec, notices = parse(composed)
         # Imported here: torch takes seconds, and a wrong key should be answered at once.
         from experiments.run import preflight
 
         preflight.reachable(spec)
         from experiments.run import runner
 
-        runner.run(spec)
+        runner.run(spec, notices)
     except (SpecError, RunFailed) as error:
         _print_errors(error.errors if isinstance(error, SpecError) else [str(error)])
         if HydraConfig.get().mode == RunMode.MULTIRUN:

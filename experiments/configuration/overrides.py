@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from experiments.configuration.rules import rules
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.errors import SpecError
+from experiments.families import spec_of
+from schema import validation
 
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")
 """Hydra's flags that are followed by a word of their own."""
@@ -84,7 +85,7 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     if isinstance(composed, str):
         return [composed]
     known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(composed, o.key_or_group)]
-    accepted = rules(OmegaConf.select(composed, "task.family"))
+    accepted = validation.keys(spec_of(str(OmegaConf.select(composed, "task.family"))))
     errors = [
         f"{key}: unknown key{_nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
@@ -95,7 +96,7 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
             if not override.is_delete():
                 OmegaConf.update(composed, override.key_or_group, override.value(), force_add=True)
         try:
-            RunSpec.from_config(composed)
+            parse(composed)
         except SpecError as error:
             errors += error.errors
     return errors

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.configuration.identity import cell_key, run_id
-from experiments.configuration.spec import RunSpec
 from experiments.data import hub
 from experiments.errors import SpecError
+from schema.run import RunSpec
 
 
 @dataclass(frozen=True)

@@ -349,7 +349,7 @@ def test_a_mirror_without_the_splits_is_refused(monkeypatch, mirror):
 
 def test_the_module_is_light():
     heavy = ("torch", "transformers", "datasets")
-    code = f"import sys; from experiments import hub; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys; from experiments.data import hub; print([name for name in {heavy} if name in sys.modules])"
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -365,7 +365,7 @@ def test_a_cached_model_loads_from_its_folder_without_a_connection(cache, listen
         shutil.copy(path, folder / path.name)
     code = (
         "import gpart\n"
-        "from experiments import hub\n"
+        "from experiments.data import hub\n"
         "from transformers import AutoModel, AutoTokenizer\n"
         "requirement = hub.Requirement('model', 'sentence-transformers/all-MiniLM-L6-v2')\n"
         "assert hub.check([requirement]) == []\n"

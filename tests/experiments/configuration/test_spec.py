@@ -5,9 +5,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from experiments.configuration.overrides import CONF, override_errors
-from experiments.configuration.rules import RULES
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.errors import SpecError
+from schema.run import RunSpec
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -16,7 +16,7 @@ def composed(*overrides: str) -> DictConfig:
 
 
 def spec(*overrides: str) -> RunSpec:
-    return RunSpec.from_config(composed(*overrides))
+    return parse(composed(*overrides))[0]
 
 
 def test_d_goes_to_the_methods_capacity() -> None:
@@ -29,12 +29,12 @@ def test_without_d_the_recipe_decides() -> None:
 
 
 def test_a_method_without_capacity_drops_d_with_a_notice() -> None:
-    with_d, without = spec("method=lora", "d=77"), spec("method=lora")
+    (with_d, notices), (without, none) = (parse(composed("method=lora", *d)) for d in (["d=77"], []))
     assert with_d.config == without.config
-    assert without.notices == ()
-    assert len(with_d.notices) == 1
-    assert "d=77" in with_d.notices[0]
-    assert "lora" in with_d.notices[0]
+    assert none == []
+    assert len(notices) == 1
+    assert "d=77" in notices[0]
+    assert "lora" in notices[0]
 
 
 def test_seeds_follow_seed_and_can_be_set_alone() -> None:
@@ -71,15 +71,25 @@ def test_a_local_source_needs_a_folder() -> None:
     assert [line.split("=")[0] for line in refusal.value.errors] == ["data.path", "backbone.path"]
 
 
-def test_every_rule_is_met_by_the_default_configuration() -> None:
-    config = spec().config
-    for key, (accepts, _) in RULES.items():
-        if key in ("d", "recipe.d"):
-            continue  # taken over by method.config
-        value = config
-        for part in key.split("."):
-            value = value[part]
-        assert accepts(value), key
+@pytest.mark.parametrize("section", ["", "method.", "task.", "task.hub.", "backbone.", "recipe.", "logger."])
+def test_an_unknown_key_is_named_in_every_section(section: str) -> None:
+    with pytest.raises(SpecError) as refusal:
+        spec(f"+{section}nosuch=1")
+    assert len(refusal.value.errors) == 1
+    assert refusal.value.errors[0].startswith(f"{section}nosuch: unknown key; accepted: ")
+
+
+def test_what_was_meant_is_suggested_behind_a_plus() -> None:
+    with pytest.raises(SpecError) as refusal:
+        spec("+task.sellection_fraction=0.5")
+    assert "did you mean task.selection_fraction?" in refusal.value.errors[0]
+
+
+@pytest.mark.parametrize("key", ["epochs", "learning_rate", "head_learning_rate", "weight_decay", "max_grad_norm"])
+def test_infinity_is_no_value_of_a_recipe(key: str) -> None:
+    with pytest.raises(SpecError) as refusal:
+        spec(f"recipe.{key}=inf")
+    assert refusal.value.errors[0].startswith(f"recipe.{key}=inf: not accepted; accepted: a finite number")
 
 
 def test_wrong_overrides_are_named_together_with_what_exists() -> None:
