@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.utils import logging as hub_logging
+from huggingface_hub.utils import tqdm
 
 from experiments.data.hub_answers import ERRORS, Answer, Refusal, access, ask, known_commit, refusal
 from experiments.data.hub_cache import cached_commit, cached_folder, is_complete, note_commit
@@ -124,7 +126,11 @@ def _downloaded(requirement: Requirement, commit: str) -> Path:
     try:
         with _quiet():
             snapshot = snapshot_download(
-                requirement.repo, repo_type=requirement.kind, revision=commit, allow_patterns=requirement.patterns
+                requirement.repo,
+                repo_type=requirement.kind,
+                revision=commit,
+                allow_patterns=requirement.patterns,
+                tqdm_class=_TerminalBar,
             )
     except ERRORS as error:
         refused = refusal(requirement, error, constants.HF_HUB_DOWNLOAD_TIMEOUT)
@@ -134,6 +140,13 @@ def _downloaded(requirement: Requirement, commit: str) -> Path:
         why = f"at commit {commit} it has no whole set of {requirement.wanted}"
         raise SpecError(_lines([Refusal(requirement.key, why)]))
     return found
+
+
+class _TerminalBar(tqdm):
+    """A progress bar that only a terminal shows, so that a log keeps to one line for an error."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"disable": None, **options})
 
 
 @contextmanager

@@ -34,7 +34,7 @@ WAYS_ON = (
     "a mirror: HF_ENDPOINT=https://MIRROR python run.py ..."
 )
 ERRORS = (HTTPError, OSError, ValueError, KeyError, ImportError)
-"""All that asking and downloading raise: ValueError and KeyError for answers that are none of a hub's, ImportError for SOCKS proxies."""
+"""All that asking and downloading raise; ValueError and KeyError: no answer of a hub's, ImportError: a SOCKS proxy."""
 
 _BUSY = (408, 429)
 _Result = TypeVar("_Result")
@@ -133,7 +133,7 @@ def refusal(requirement: Requirement, error: BaseException, timeout: float) -> R
             return Refusal(requirement.key, why, f"HF_TOKEN=TOKEN of an account that may, or none | {WAYS_ON}")
         case HfHubHTTPError():
             down = error.response.status_code >= 500 or error.response.status_code in _BUSY
-            return Refusal(requirement.key, f"{endpoint}: {_by_way()}answers {_status(error)}", down=down)
+            return Refusal(requirement.key, f"{endpoint}: {_by_way()}it answered {_status(error)}", down=down)
         case HFValidationError():
             return Refusal(requirement.key, "not the name of a repository", "OWNER/NAME")
         case ValueError() | KeyError():

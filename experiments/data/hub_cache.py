@@ -36,7 +36,7 @@ def cached_folder(requirement: Requirement, commit: str) -> Path | None:
 def cached_commit(requirement: Requirement) -> str | None:
     """The commit at which everything required is cached, or None.
 
-    It is where the cache notes that the revision was last; where only Arrow files are cached, the commit of the newest ones.
+    Of several the one that the cache notes for the revision, otherwise that of the newest Arrow files.
     """
     commits = [requirement.revision] if requirement.is_pinned else list(_noted_commits(requirement))
     return next((commit for commit in commits if cached_folder(requirement, commit)), None)
