@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from gpart.numerics import accumulation_dtype
+
 _ATEN = torch.ops.aten
 
 
@@ -34,22 +36,22 @@ class Dense(NamedTuple):
         product = flat @ weight if bias is None else torch.addmm(bias, flat, weight)
         return product.view(*x.shape[:-1], weight.shape[1])
 
-    def grad_input(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def grad_input(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The gradient of the output, (..., out), to that of x."""
-        return gradient @ (weight.t() if self.fan_in_fan_out else weight)
+        return grad_output @ (weight.t() if self.fan_in_fan_out else weight)
 
-    def grad_weight(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def grad_weight(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The gradient of the output to that of the weight, of which the shape alone is read."""
-        flat, flat_x = gradient.reshape(-1, gradient.shape[-1]), x.reshape(-1, x.shape[-1])
+        flat, flat_x = grad_output.reshape(-1, grad_output.shape[-1]), x.reshape(-1, x.shape[-1])
         return flat_x.t() @ flat if self.fan_in_fan_out else flat.t() @ flat_x
 
     def along_bias(self, bias: Tensor) -> Tensor:
         """The bias, shaped so that it can be added to an output."""
         return bias
 
-    def grad_bias(self, gradient: Tensor) -> Tensor:
+    def grad_bias(self, grad_output: Tensor) -> Tensor:
         """The gradient of the output to that of the bias."""
-        return gradient.reshape(-1, gradient.shape[-1]).sum(0)
+        return grad_output.reshape(-1, grad_output.shape[-1]).sum(0)
 
 
 class Convolution(NamedTuple):
@@ -72,29 +74,29 @@ class Convolution(NamedTuple):
         """x ([batch,] in, h, w) to ([batch,] out, h', w')."""
         return F.conv2d(x, weight, bias, self[0:2], self[2:4], self[4:6], self.groups)
 
-    def grad_input(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def grad_input(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The gradient of the output to that of x."""
-        return self._adjoint(gradient, x, weight, 0).view(x.shape)
+        return self._adjoint(grad_output, x, weight, 0).view(x.shape)
 
-    def grad_weight(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def grad_weight(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The gradient of the output to that of the weight, of which the shape alone is read."""
-        return self._adjoint(gradient, x, weight.to(gradient.dtype), 1)
+        return self._adjoint(grad_output, x, weight.to(grad_output.dtype), 1)
 
-    def _adjoint(self, gradient: Tensor, x: Tensor, weight: Tensor, which: int) -> Tensor:
+    def _adjoint(self, grad_output: Tensor, x: Tensor, weight: Tensor, which: int) -> Tensor:
         if x.dim() == 3:
-            x, gradient = x.unsqueeze(0), gradient.unsqueeze(0)
+            x, grad_output = x.unsqueeze(0), grad_output.unsqueeze(0)
         wanted = [which == 0, which == 1, False]
         geometry = (list(self[0:2]), list(self[2:4]), list(self[4:6]), False, [0, 0], self.groups)
-        result: Tensor = _ATEN.convolution_backward(gradient, x, weight, None, *geometry, wanted)[which]
+        result: Tensor = _ATEN.convolution_backward(grad_output, x, weight, None, *geometry, wanted)[which]
         return result
 
     def along_bias(self, bias: Tensor) -> Tensor:
         """The bias, shaped so that it can be added to an output."""
         return bias[:, None, None]
 
-    def grad_bias(self, gradient: Tensor) -> Tensor:
+    def grad_bias(self, grad_output: Tensor) -> Tensor:
         """The gradient of the output to that of the bias."""
-        return gradient.sum((-1, -2)).reshape(-1, gradient.shape[-3]).sum(0)
+        return grad_output.sum((-1, -2)).reshape(-1, grad_output.shape[-3]).sum(0)
 
 
 class EmbeddingLookup(NamedTuple):
@@ -112,23 +114,23 @@ class EmbeddingLookup(NamedTuple):
         """x (...), whole numbers, to (..., columns)."""
         return torch.embedding(weight, x, self.padding_idx, bool(self.scale_grad_by_freq))
 
-    def grad_input(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def grad_input(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Whole numbers have no gradient."""
         raise NotImplementedError
 
-    def grad_weight(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def grad_weight(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The gradient of the output to that of the weight, of which the shape alone is read."""
         rows, by_frequency = weight.shape[0], bool(self.scale_grad_by_freq)
         # On the CPU it sums in the gradient's own type, and bfloat16 counts no token beyond the 256th.
-        gradient = gradient.to(torch.promote_types(torch.float32, gradient.dtype))
-        result: Tensor = _ATEN.embedding_dense_backward(gradient, x, rows, self.padding_idx, by_frequency)
+        grad_output = grad_output.to(accumulation_dtype(grad_output.dtype))
+        result: Tensor = _ATEN.embedding_dense_backward(grad_output, x, rows, self.padding_idx, by_frequency)
         return result
 
     def along_bias(self, bias: Tensor) -> Tensor:
         """There is no bias."""
         raise NotImplementedError
 
-    def grad_bias(self, gradient: Tensor) -> Tensor:
+    def grad_bias(self, grad_output: Tensor) -> Tensor:
         """There is no bias."""
         raise NotImplementedError
 
@@ -140,19 +142,19 @@ class Identity(NamedTuple):
         """The weight."""
         return weight
 
-    def grad_input(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def grad_input(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The input has no part in it."""
         raise NotImplementedError
 
-    def grad_weight(self, gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def grad_weight(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The gradient of the output to that of the weight."""
-        return gradient
+        return grad_output
 
     def along_bias(self, bias: Tensor) -> Tensor:
         """There is no bias."""
         raise NotImplementedError
 
-    def grad_bias(self, gradient: Tensor) -> Tensor:
+    def grad_bias(self, grad_output: Tensor) -> Tensor:
         """There is no bias."""
         raise NotImplementedError
 

@@ -138,7 +138,7 @@ class Partition:
         """Groups of the positions from `start` to `stop`: (stop - start,) int64 on the CPU.
 
         Raises:
-            ValueError: unless 0 <= start <= stop <= N.
+            ValueError: unless 0 <= start <= stop <= N; or if the groups are of weights on the meta device.
         """
         if not 0 <= start <= stop <= self.n:
             raise ValueError(f"start, stop: {start}, {stop}; accepted are 0 <= start <= stop <= N={self.n}")

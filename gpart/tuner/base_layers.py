@@ -41,14 +41,14 @@ def _has_own_type(weight: Any) -> bool:
 
 
 def storage_name(module: nn.Module) -> str:
-    """The type that makes a layer opaque: of its weight, where that is a tensor of its own kind, else of the module."""
+    """The type by which a layer is quantised: its weight's, where that is a tensor of its own kind, else the module's."""
     weight = getattr(module, "weight", None)
     kind = type(weight) if _has_own_type(weight) else type(module)
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def check_supported(module: nn.Module) -> None:
-    """Refuse a module whose output is not a plain product with its weight, unless it is opaque.
+    """Refuse a module whose output is not a plain product with its weight, unless it is quantised.
 
     Raises:
         TypeError: naming the module and what is supported, in PEFT's words.

@@ -1,4 +1,4 @@
-"""Everything that leans on what PEFT 0.21 keeps private, so that a new release of PEFT is met in one place.
+"""Everything that leans on what PEFT keeps private, so that another release of PEFT is met in one place.
 
 PEFT has no way to register a method from outside: the type must be a member of its enum `PeftType`, which this module
 extends before it calls PEFT's own registration.
@@ -7,6 +7,7 @@ extends before it calls PEFT's own registration.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,8 @@ __all__ = [
 PREFIX = "gpart_"
 #: PEFT's query and value projections, by architecture.
 DEFAULT_TARGETS: dict[str, list[str]] = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-_SUPPORTED = "0.21."
+#: The release that the conformance tests (tests/gpart/conformance) run on.
+_TESTED = "0.21"
 
 
 def peft_type() -> Any:
@@ -53,13 +55,17 @@ def peft_type() -> Any:
 
 
 def register(config: type, model: type) -> None:
-    """Make PEFT know the method. Doing it again changes nothing.
+    """Make PEFT know the method; doing it again changes nothing. A release of PEFT that is not tested gives a warning.
 
     Raises:
-        ImportError: if this release of PEFT is not one that the plug-in was written for, or has a GPart of its own.
+        ImportError: if PEFT has a method named GPART already.
     """
-    if not peft.__version__.startswith(_SUPPORTED):
-        raise ImportError(f"peft: version {peft.__version__} is installed; accepted is {_SUPPORTED}*")
+    if not peft.__version__.startswith(f"{_TESTED}."):
+        warnings.warn(
+            f"peft: version {peft.__version__} is installed; gpart is tested with {_TESTED}.*, and what it needs of "
+            "PEFT's private parts may have changed",
+            stacklevel=2,
+        )
     member = peft_type()
     known = PEFT_TYPE_TO_CONFIG_MAPPING.get(member)
     if known is config and PEFT_TYPE_TO_TUNER_MAPPING.get(member) is model:

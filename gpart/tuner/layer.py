@@ -21,7 +21,7 @@ from gpart.tuner.base_layers import check_supported, is_quantised, storage_name
 from gpart.tuner.compat import BaseTunerLayer, check_adapters_to_merge, keep_trainable
 
 Slices = dict[str, LayerSlice]
-"""The parts of adapters, by their names."""
+"""The slices of adapters, by the adapters' names."""
 
 
 class GPartLayer(nn.Module, BaseTunerLayer):
@@ -31,7 +31,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
     The sum over all active adapters is made in at least float32 and rounded once to the weight's type, by the same
     function in `forward` and in `merge`, so that both give the same bits.
 
-    A layer whose weight is quantised is opaque: y = base(x) + x Delta_W^T, and it is not merged.
+    Of a layer whose weight is quantised, which cannot be read as it is, y = base(x) + x Delta_W^T; it is not merged.
 
     Args:
         base_layer: the layer to adapt.
@@ -80,7 +80,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         self.train(base_layer.training)
 
     def weight_and_bias(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
-        """The base's; of an opaque layer zeros of their shapes, in `dtype`, which take no memory."""
+        """The base's, as stored; of a quantised layer zeros of their shapes, in `dtype`, which take no memory."""
         base = self.get_base_layer()
         bias = getattr(base, "bias", None)
         if not self.quantised:
@@ -91,7 +91,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         return weight, zero.expand(self.out_features) if isinstance(bias, Tensor) else None
 
     def _tensors(self) -> list[tuple[Tensor, Slices]]:
-        """The base's weight, and its bias if it has one, with the parts that fall on each."""
+        """The base's weight, and its bias if it has one, with the slices that fall on each."""
         weight, bias = self.weight_and_bias()
         return [(weight, self.gpart_slices), *([] if bias is None else [(bias, self.gpart_bias_slices)])]
 
@@ -100,6 +100,14 @@ class GPartLayer(nn.Module, BaseTunerLayer):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the base layer would give with the effective weight and bias in place of its own.
+
+        Args:
+            x: as the base layer takes it: (..., in); of a convolution ([batch,] in, h, w); of an embedding (...), int.
+            args: to the base layer, where that is called: without an active adapter, merged, or quantised.
+            kwargs: the same.
+
+        Returns:
+            as the base layer gives it: (..., out); of a convolution ([batch,] out, h', w').
 
         Raises:
             TypeError: if gradients are asked for through a quantised base that passes none to its input.
@@ -114,7 +122,10 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         if not self.quantised:
             weight, bias = self.weight_and_bias()
             return self._adapted(self.padding(x), weight, bias, names, weight.dtype)
-        result = self.base_layer(x, *args, **kwargs)
+        return self._beside_quantised(x, self.base_layer(x, *args, **kwargs), names)
+
+    def _beside_quantised(self, x: Tensor, result: Tensor, names: list[str]) -> Tensor:
+        """The result of the base, with the product of the input and what the adapters add."""
         if torch.is_grad_enabled() and x.requires_grad and not result.requires_grad:
             base = self.get_base_layer()
             raise TypeError(
@@ -150,13 +161,13 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         adapters: list[str],
         dtype: torch.dtype,
     ) -> Tensor:
-        """`product` with what `weight` becomes by the adapters' parts."""
+        """`product` with what `weight` becomes by the adapters' slices."""
         parts = [(slices[name], self.gpart_theta[name]) for name in adapters if name in slices]
         dropped = self.training and any(part.dropout for part, _ in parts)
         if torch.compiler.is_compiling():
-            mask_seed = [part.mask_seed(weight) for part, _ in parts] if dropped else []
+            seeds = [part.mask_seed(weight) for part, _ in parts] if dropped else []
             thetas, numbers = [theta for _, theta in parts], [part.number for part, _ in parts]
-            return adapted_in_graph(x, weight, bias, thetas, mask_seed, numbers, product=product, dtype=dtype)
+            return adapted_in_graph(x, weight, bias, thetas, seeds, numbers, product=product, dtype=dtype)
         deltas = [part.delta(theta, weight, part.mask_seed(weight) if dropped else None) for part, theta in parts]
         return adapted_product(x, weight, bias, deltas, product=product, dtype=dtype)
 
@@ -182,7 +193,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
             adapter_names: adapters to merge.
 
         Raises:
-            ValueError: if `safe_merge` finds such entries.
+            ValueError: if `safe_merge` finds such entries, or the layer is quantised.
         """
         names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.gpart_slices]
         if not names:
@@ -208,7 +219,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
             self._rounding = max(self._rounding, *map(float, apart))
 
     def refusal(self, name: str = "the layer") -> str:
-        """Why an opaque layer is not merged."""
+        """Why a quantised layer is not merged."""
         return (
             f"merge: {name} is quantised ({storage_name(self.get_base_layer())}), and quantising it again would drop "
             "changes smaller than a step; accepted is to load the adapter on the model that is not quantised, and to "

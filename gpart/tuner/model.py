@@ -1,4 +1,4 @@
-"""The tuner: one vector per adapter for all layers, and the partition that spreads it over them."""
+"""The tuner: one vector per adapter for all layers, and the partition that gives each its part."""
 
 from __future__ import annotations
 
