@@ -41,7 +41,7 @@ def _has_own_type(weight: Any) -> bool:
 
 
 def storage_name(module: nn.Module) -> str:
-    """The type by which a layer is quantised: its weight's, where that is a tensor of its own kind, else the module's."""
+    """The type by which a layer is quantised: of its weight, where that is a tensor of its own kind, else of itself."""
     weight = getattr(module, "weight", None)
     kind = type(weight) if _has_own_type(weight) else type(module)
     return f"{kind.__module__}.{kind.__qualname__}"
