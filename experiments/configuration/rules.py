@@ -61,6 +61,7 @@ RULES: Mapping[str, Rule] = {
     "threads": _optional(_COUNT),
     "hub_timeout": _RATE,
     "keep_checkpoint": _FLAG,
+    "round_trip": _FLAG,
     "track": _one_of("published", "equal_budget", "unsearched"),
     **{f"seeds.{name}": _SEED for name in ("partition", "init", "head", "data", "split")},
     "method.name": _TEXT,
