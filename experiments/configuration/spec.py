@@ -13,19 +13,14 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.configuration import resolvers
 from experiments.configuration.rules import rules
 from experiments.errors import SpecError
 from experiments.families.math import prompts
 
 Config = dict[str, Any]
 
-_EMBEDDED_BACKBONES = {"vision": "embedded-vit", "math": "embedded-causal"}
-# conf/profile/embedded.yaml chooses the suite's own backbone by the family that a task's name begins with.
-OmegaConf.register_new_resolver(
-    "embedded_backbone",
-    lambda task: _EMBEDDED_BACKBONES.get(str(task).partition("/")[0], "embedded-encoder"),
-    replace=True,
-)
+resolvers.register()
 
 TRAINER_VERSION = 1
 """Raised by hand when a change of the training or evaluation code changes results; part of a run's identity."""
