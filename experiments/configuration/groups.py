@@ -51,6 +51,6 @@ def options(group: str) -> list[str]:
 
 
 def found(group: str, name: str) -> Path | None:
-    """The file of a group's choice; None if there is none."""
-    files = (folder / group / f"{name}.yaml" for folder in _SEARCHED)
+    """The file of a group's choice; None if it is not among the group's options."""
+    files = [folder / group / f"{name}.yaml" for folder in _SEARCHED if name in options(group)]
     return next((path for path in files if path.is_file()), None)

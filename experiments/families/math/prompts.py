@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from string import Formatter
 from typing import Any
 
 import yaml
 
+from experiments.configuration.groups import found, options
 from experiments.errors import SpecError
-
-FOLDER = Path(__file__).resolve().parents[3] / "conf" / "prompt"
 
 _TEMPLATES = {"question": "question", "response": "solution"}
 _REQUIRED = {"name": str, "question": str, "response": str, "stop": Sequence, "strict": Sequence}
@@ -73,15 +71,15 @@ def load(name: str) -> Prompt:
 
 
 def section(name: str) -> dict[str, Any]:
-    """The content of `conf/prompt/NAME.yaml`, as a run's configuration keeps it.
+    """The content of `prompt/NAME.yaml`, below conf/ or `--config-dir`, as a run's configuration keeps it.
 
     Raises:
         SpecError: if there is no such file.
     """
-    names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-    if name not in names:
-        raise SpecError([f"task.prompt={name}: no such template; accepted: {', '.join(names)}"])
-    return dict(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+    path = found("prompt", name)
+    if path is None:
+        raise SpecError([f"task.prompt={name}: no such template; accepted: {', '.join(options('prompt'))}"])
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _errors(section: Mapping[str, Any]) -> list[str]:
