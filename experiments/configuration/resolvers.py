@@ -32,7 +32,7 @@ def embedded_backbone(task: str) -> str:
 def recipe_for(method: str, backbone: str, task: str) -> str:
     """The recipe of a method on a backbone if it has a column for the task, else `default`."""
     name = f"{method}/{backbone}"
-    return name if task in (columns(name) or ()) else DEFAULT
+    return name if task in columns(name) else DEFAULT
 
 
 def embedded_recipe(method: str, task: str) -> str:
@@ -41,12 +41,11 @@ def embedded_recipe(method: str, task: str) -> str:
     return name if found("recipe", name) else DEFAULT
 
 
-def columns(recipe: str) -> list[str] | None:
-    """The tasks that a recipe has values for; None if it names none, or there is no such recipe."""
+def columns(recipe: str) -> list[str]:
+    """The tasks that a recipe has values for; none if it names no task, or there is no such recipe."""
     path = found("recipe", recipe)
     content = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
-    tasks: list[str] | None = OmegaConf.select(OmegaConf.create(content), "recipe.sources.tasks")
-    return None if tasks is None else list(tasks)
+    return _listed(OmegaConf.select(OmegaConf.create(content), "recipe.sources.tasks", default=""))
 
 
 def column(*values: Any, _root_: DictConfig) -> Any:
@@ -55,9 +54,13 @@ def column(*values: Any, _root_: DictConfig) -> Any:
     Raises:
         ValueError: if the recipe has no column for the task, or another number of columns than there are values.
     """
-    tasks, task = list(_root_.recipe.sources.tasks), _root_.task.name
+    tasks, task = _listed(_root_.recipe.sources.tasks), _root_.task.name
     if task not in tasks:
         raise ValueError(f"the recipe has no column for task.name={task}; accepted: {', '.join(tasks)}")
     if values and len(values) != len(tasks):
         raise ValueError(f"{len(values)} values for {len(tasks)} tasks; accepted: one for each of {', '.join(tasks)}")
     return values[tasks.index(task)] if values else task
+
+
+def _listed(tasks: str) -> list[str]:
+    return [task.strip() for task in tasks.split(",") if task.strip()]
