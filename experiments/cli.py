@@ -16,8 +16,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.configuration.overrides import CONF, override_errors
+from experiments.configuration.command_line import CommandLine
+from experiments.configuration.groups import CONF, searched
+from experiments.configuration.overrides import needless, override_errors
 from experiments.configuration.spec import parse
+from experiments.configuration.usage import usage
 from experiments.errors import RunFailed, SpecError
 
 _SINGLE_RUN_ERRORS: list[SpecError | RunFailed] = []
@@ -48,19 +51,35 @@ def _job(composed: DictConfig) -> None:
 
 def main() -> int:
     """Run what the command line asks for; see the module's docstring for the exit status."""
+    line = CommandLine.of(sys.argv[1:])
+    if line.has("-h", "--help"):
+        with searched(line.config_dir):
+            print(usage())
+        return 0
+    errors = override_errors(sys.argv[1:])
+    if errors:
+        _print_errors(errors)
+        return 2
+    # Hydra's parser takes flags before overrides, or behind them all, and no null for a group.
+    sys.argv[1:] = [*line.flags, *(word for word in line.overrides if not needless(word))]
+    _silence()
+    with searched(line.config_dir):
+        return _composed_and_run()
+
+
+def _silence() -> None:
+    """Filter warnings about which users can do nothing, here and in child processes."""
     # PEFT 0.21 asks transformers by a name that has been renamed, and doubts that VeRA's projections come out of their
-    # key again, which the round trip measures; users can do nothing about either. Children inherit this.
+    # key again, which the round trip measures.
     quiet = {"transformers.modeling_utils": FutureWarning, "peft.tuners.vera.config": UserWarning}
     for module, category in quiet.items():
         warnings.filterwarnings("ignore", category=category, module=module)
     ignored = ",".join(f"ignore::{category.__name__}:{module}" for module, category in quiet.items())
     os.environ.setdefault("PYTHONWARNINGS", ignored)
+
+
+def _composed_and_run() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own report and leaving with status 1
-    arguments = sys.argv[1:]
-    errors = override_errors(arguments)
-    if errors:
-        _print_errors(errors)
-        return 2
     try:
         _job()
         if _SINGLE_RUN_ERRORS:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -18,45 +18,46 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from experiments.configuration.command_line import CommandLine
+from experiments.configuration.groups import CONF, further_folders, groups, options, searched
+from experiments.configuration.resolvers import columns
 from experiments.configuration.spec import parse
 from experiments.errors import SpecError
 from experiments.families import spec_of
 from schema import validation
 
-_FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")
-"""Hydra's flags that are followed by a word of their own."""
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
-
-
-def options(group: str) -> list[str]:
-    """The choices of a config group: the YAML files below conf/GROUP, without their suffix.
-
-    A name that begins with an underscore is a part that others include, not a choice.
-    """
-    folder = CONF / group
-    files = (path for path in folder.rglob("*.yaml") if not path.name.startswith("_"))
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
+__all__ = ["CONF", "needless", "options", "override_errors"]
 
 
 def override_errors(arguments: Iterable[str]) -> list[str]:
     """Every wrong override among the command line's arguments, one line each; flags (`-m`, `--cfg`) are Hydra's."""
-    given = list(arguments)
-    options_values = {place + 1 for place, word in enumerate(given) if word in _FLAGS_WITH_VALUE}
-    words = [word for place, word in enumerate(given) if not word.startswith("-") and place not in options_values]
-    sweep = any(word in ("-m", "--multirun") for word in given)
+    line = CommandLine.of(arguments)
+    folder = line.config_dir
+    if folder is not None and not folder.is_dir():
+        return [f"--config-dir={folder}: no such folder; accepted: an existing folder with groups as conf/ has them"]
+    with searched(folder):
+        return _errors(line)
+
+
+def needless(word: str) -> bool:
+    """Whether an override chooses nothing from a group that a run can do without, which Hydra does not understand."""
+    group, _, value = word.partition("=")
+    return value == "null" and groups().get(group, False)
+
+
+def _errors(line: CommandLine) -> list[str]:
     errors, good = [], []
-    for word in words:
+    for word in (word for word in line.overrides if not needless(word)):
         try:
             override = OverridesParser.create().parse_override(word)
         except HydraException as error:
             errors.append(f"{word}: not an override ({str(error).splitlines()[0]}); accepted: key=value")
             continue
-        wrong = _group_errors(override)
+        wrong = _group_errors(override) + _several_values(override, line.sweep)
         errors += wrong
         if not wrong:
             good.append(override)
-    return errors + _value_errors(good, sweep)
+    return errors + _value_errors(good, line.sweep)
 
 
 def _values(override: Override) -> list[Any]:
@@ -66,22 +67,29 @@ def _values(override: Override) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def _several_values(override: Override, sweep: bool) -> list[str]:
+    if sweep or not override.is_sweep_override():
+        return []
+    return [f"{override.input_line}: several values for one run; accepted: one, or --multirun (-m) for a run of each"]
+
+
 def _group_errors(override: Override) -> list[str]:
     group = override.key_or_group
-    if not (CONF / group).is_dir() or override.is_delete():
+    if group not in groups() or override.is_delete():
         return []
     choices = options(group)
-    wrong = [value for value in _values(override) if value not in choices and value is not None]
     return [
-        f"{group}={value}: unknown {group}{_nearest(value, choices)}; accepted: {_list(choices)}" for value in wrong
+        f"{group}={value or 'null'}: unknown {group}{_nearest(value, choices)}; accepted: {_list(choices)}"
+        for value in _values(override)
+        if value not in choices
     ]
 
 
 def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     """Unknown keys; and, for a single run, what the whole configuration says to the values."""
-    groups = [o for o in overrides if (CONF / o.key_or_group).is_dir()]
-    keys = [o for o in overrides if o not in groups and not o.key_or_group.startswith("hydra")]
-    composed = _composed([str(o.input_line) for o in groups if not o.is_sweep_override()])
+    chosen = [o for o in overrides if o.key_or_group in groups()]
+    keys = [o for o in overrides if o not in chosen and not o.key_or_group.startswith("hydra")]
+    composed = _composed([str(o.input_line) for o in chosen if not o.is_sweep_override()])
     if isinstance(composed, str):
         return [composed]
     known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(composed, o.key_or_group)]
@@ -90,24 +98,48 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
         f"{key}: unknown key{_nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
     ]
-    if not sweep:
-        # Set here rather than composed again: composing takes a tenth of a second.
-        for override in known:
-            if not override.is_delete():
-                OmegaConf.update(composed, override.key_or_group, override.value(), force_add=True)
-        try:
-            parse(composed)
-        except SpecError as error:
-            errors += error.errors
+    wrong_columns = _column_errors(chosen, str(composed.task.name))
+    if sweep or wrong_columns:
+        return wrong_columns + errors
+    # Set here rather than composed again: composing takes a tenth of a second.
+    for override in known:
+        if not override.is_delete():
+            OmegaConf.update(composed, override.key_or_group, override.value(), force_add=True)
+    try:
+        parse(composed)
+    except SpecError as error:
+        errors += [_with_suggestion(line, accepted) for line in error.errors]
     return errors
 
 
+def _column_errors(chosen: list[Override], task: str) -> list[str]:
+    """A recipe asked for by name that has no column for a task asked for."""
+    values = {override.key_or_group: _values(override) for override in chosen}
+    pairs = product(values.get("recipe", []), values.get("task", [task]))
+    return [
+        f"recipe={recipe}: no column for task={name}; accepted: recipe=default, or task={', '.join(tasks)}"
+        for recipe, name in pairs
+        if (tasks := columns(recipe)) and name not in tasks
+    ]
+
+
+def _with_suggestion(line: str, accepted: Iterable[str]) -> str:
+    """An error of the whole configuration; an unknown key, added behind "+", with the key that may have been meant."""
+    key, unknown, rest = line.partition(": unknown key;")
+    return f"{key}: unknown key{_nearest(key, accepted)};{rest}" if unknown else line
+
+
 def _composed(lines: list[str]) -> DictConfig | str:
+    further = ",".join(f"'file://{_escaped(str(folder))}'" for folder in further_folders())
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", lines)
+            return compose("config", [f"hydra.searchpath=[{further}]", *lines])
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         return " ".join(str(error).split())
+
+
+def _escaped(text: str) -> str:
+    return text.replace("'", "\\'")
 
 
 def _exists(config: DictConfig, key: str) -> bool:
@@ -127,4 +159,6 @@ def _nearest(value: Any, choices: Iterable[str]) -> str:
 
 
 def _list(choices: list[str], most: int = 24) -> str:
+    if not choices:
+        return "nothing, there is none"
     return ", ".join(choices[:most]) + (f", ... ({len(choices)} in all)" if len(choices) > most else "")

@@ -12,20 +12,16 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.configuration import resolvers
 from experiments.errors import SpecError
-from experiments.families import FAMILIES, sections_of, spec_of
+from experiments.families import FAMILIES, spec_of
 from experiments.families.math.prompts import Prompt
 from schema import validation
 from schema.run import RunSpec
 
 Config = dict[str, Any]
 
-# conf/profile/embedded.yaml chooses the suite's own backbone by the family that a task's name begins with.
-OmegaConf.register_new_resolver(
-    "embedded_backbone",
-    lambda task: sections_of(_family_named(str(task).partition("/")[0])).embedded_backbone,
-    replace=True,
-)
+resolvers.register()
 
 TRAINER_VERSION = 1
 """Raised by hand when a change of the training or evaluation code changes results; part of a run's identity."""
@@ -65,10 +61,6 @@ def recorded(config: Mapping[str, object]) -> RunSpec:
 def _family(config: Mapping[str, object]) -> str:
     task = config.get("task")
     return str(task.get("family")) if isinstance(task, Mapping) else ""
-
-
-def _family_named(name: str) -> str:
-    return name if name in FAMILIES else FAMILIES[0]
 
 
 def _family_errors(config: Config) -> list[str]:

@@ -5,17 +5,15 @@ The templates are data, `conf/prompt/*.yaml`. This module reads and checks them,
 
 from __future__ import annotations
 
-from pathlib import Path
 from string import Formatter
 from typing import Annotated
 
 import yaml
 from pydantic import AfterValidator, model_validator
 
+from experiments.configuration.groups import found, options
 from schema.marks import RESULT, Section, neutral_at
 from schema.values import Accepts, Text
-
-FOLDER = Path(__file__).resolve().parents[3] / "conf" / "prompt"
 
 
 def _fields(template: str) -> list[tuple[str, str | None, str | None]]:
@@ -67,17 +65,17 @@ class Prompt(Section):
 
     @classmethod
     def named(cls, name: object) -> object:
-        """The content of `conf/prompt/NAME.yaml`; what is no name stays as it is.
+        """The content of `prompt/NAME.yaml`, below conf/ or `--config-dir`; what is no name stays as it is.
 
         Raises:
             ValueError: if there is no such file, saying which there are.
         """
         if not isinstance(name, str):
             return name
-        names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-        if name not in names:
-            raise ValueError(f"no such template; accepted: {', '.join(names)}")
-        return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+        path = found("prompt", name)
+        if path is None:
+            raise ValueError(f"no such template; accepted: {', '.join(options('prompt'))}")
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
 
     @model_validator(mode="before")
     @classmethod

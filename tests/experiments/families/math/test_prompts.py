@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.families.math.prompts import FOLDER, Prompt, load
+from experiments.configuration.groups import CONF
+from experiments.families.math.prompts import Prompt, load
 from schema.validation import errors
 
 ALPACA = (
@@ -37,13 +38,13 @@ def test_stop_strings_and_phrases_are_those_of_the_sources():
     }
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((CONF / "prompt").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_template_loads_names_itself_and_says_its_source(path):
     assert load(path.stem).name == path.stem
     assert any(word in path.read_text(encoding="utf-8").partition("name:")[0] for word in ("arXiv", "PAPERS.md"))
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((CONF / "prompt").glob("*.yaml")), ids=lambda path: path.stem)
 def test_no_template_stops_at_its_own_beginning(path):
     prompt = load(path.stem)
     assert not any(stop in prompt.cue + prompt.response for stop in prompt.stop)

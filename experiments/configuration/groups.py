@@ -1,0 +1,56 @@
+"""The config groups: folders of YAML files below conf/, and below the folder that `--config-dir` names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+_SEARCHED = [CONF]
+
+
+@contextmanager
+def searched(folder: Path | None) -> Iterator[None]:
+    """Within the block, `options` and `found` look below `folder` as well; conf/ comes first, as it does for Hydra."""
+    if folder is not None:
+        _SEARCHED.append(folder)
+    try:
+        yield
+    finally:
+        del _SEARCHED[1:]
+
+
+def further_folders() -> list[Path]:
+    """The folders besides conf/ in which options are looked for at present."""
+    return _SEARCHED[1:]
+
+
+@cache
+def groups() -> dict[str, bool]:
+    """The groups of conf/config.yaml's defaults list, and whether a run can do without a choice.
+
+    The other folders below conf/ hold data of their own: benches, searches, prompts.
+    """
+    listed = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    entries = [key.split() for entry in listed if isinstance(entry, dict) for key in entry]
+    return {words[-1]: words[0] == "optional" for words in entries if words[0] != "override"}
+
+
+def options(group: str) -> list[str]:
+    """The choices of a group: its YAML files, without their suffix.
+
+    A name that begins with an underscore is a part that others include, not a choice.
+    """
+    folders = [folder / group for folder in _SEARCHED]
+    files = [(folder, path) for folder in folders for path in folder.rglob("*.yaml") if not path.name.startswith("_")]
+    return sorted({path.relative_to(folder).with_suffix("").as_posix() for folder, path in files})
+
+
+def found(group: str, name: str) -> Path | None:
+    """The file of a group's choice; None if it is not among the group's options."""
+    files = [folder / group / f"{name}.yaml" for folder in _SEARCHED if name in options(group)]
+    return next((path for path in files if path.is_file()), None)
