@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from schema.identity import parts
-from schema.record import IDENTITY, SCHEMA, Record
+from schema.identity import VERSION
+from schema.marks import hashed
+from schema.record import SCHEMA, Record
+from schema.run import RunSpec
 
 _RETIRED: Mapping[tuple[str, str], object] = {("task", "generation"): "transformers"}
 """Keys of a family at the values that records before them imply."""
@@ -29,9 +31,10 @@ def read(values: Mapping[str, Any]) -> Record:
 def _raised(values: Mapping[str, Any]) -> dict[str, Any]:
     """A record of schema 1 in the shape of the newest."""
     config, provenance = values["config"], values["provenance"]
-    hashed = parts(config, provenance.get("data_reference") or {}, provenance.get("backbone_reference") or {})
+    references = {name: provenance.get(name) or {} for name in ("data_reference", "backbone_reference")}
+    covered = {"trainer_version": 1, **hashed(RunSpec, config), **references}
     for (section, name), value in _RETIRED.items():
-        inner = hashed.get(section)
+        inner = covered.get(section)
         if isinstance(inner, dict) and inner.get(name) == value:
             del inner[name]
     size = config["backbone"].get("image_size")
@@ -41,5 +44,5 @@ def _raised(values: Mapping[str, Any]) -> dict[str, Any]:
         "backbone": backbone if size is None else f"{backbone}@{size}",
         "metric": config["task"]["primary_metric"],
     }
-    identity = {"version": IDENTITY - 1, "hashed": hashed}
+    identity = {"version": VERSION - 1, "hashed": covered}
     return {**values, "schema": SCHEMA, "identity": identity, "key": key}

@@ -7,15 +7,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from schema.diagnostics import Diagnostics
+from schema.identity import VERSION
 from schema.key import Key
 from schema.run import Track
 from schema.sections import Seeds
 
 SCHEMA = 2
 """The version of the record."""
-
-IDENTITY = 2
-"""The version of what a run's identity covers: docs/RECORD.md, "identity"."""
 
 Outcome = Literal["ok", "diverged", "broken_round_trip", "out_of_memory", "interrupted", "error"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -34,7 +32,7 @@ class Part(BaseModel):
 class Identity(Part):
     """What the id is the hash of."""
 
-    version: Annotated[int, "of what is covered; 1: before configuration files and commits were"] = IDENTITY
+    version: Annotated[int, "of what is covered; 1: before configuration files and commits were"] = VERSION
     hashed: Annotated[dict[str, Any], "settings, seeds and references; the id is the start of their sha256"] = Field(
         default_factory=dict
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal
+from typing import Annotated, Generic, Literal
 
-from pydantic import PrivateAttr, SerializeAsAny
+from pydantic import SerializeAsAny
 from typing_extensions import TypeVar
 
 from schema.marks import NEUTRAL, RESULT, WHERE, Section
@@ -22,17 +22,6 @@ class RunSpec(Section, Generic[TaskT, BackboneT]):
 
     `RunSpec[task, backbone]`, with a family's own sections, is what a configuration is validated against.
     """
-
-    _config: dict[str, Any] = PrivateAttr(default_factory=dict)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The configuration as it was composed."""
-        return self._config
-
-    def __getitem__(self, section: str) -> Any:
-        """A top-level section or value of the configuration."""
-        return self._config[section]
 
     seed: Annotated[SeedValue, NEUTRAL, "sets all of `seeds`"]
     d: Annotated[Count | None, NEUTRAL, "the capacity; it stands where the method keeps it"] = None

@@ -117,7 +117,9 @@ class Backbone(Section):
     path: Annotated[Text | None, WHERE, "the folder of `source=local`"] = None
     target_modules: Annotated[Names | Pattern, RESULT, "what methods adapt: names, or one pattern"]
     head: Annotated[NamesOrNone, RESULT, "the modules that a run trains anew, whatever the method"]
-    architecture: Annotated[Options | None, NEUTRAL, "keys of the model's configuration"] = None
+    architecture: Annotated[
+        Options | None, RESULT, "keys of the model's configuration, over those of its config.json"
+    ] = None
 
     @property
     def label(self) -> str:

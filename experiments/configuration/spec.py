@@ -15,7 +15,6 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.configuration import resolvers
 from experiments.errors import SpecError
 from experiments.families import FAMILIES, spec_of
-from experiments.families.math.prompts import Prompt
 from schema import validation
 from schema.run import RunSpec
 
@@ -45,17 +44,12 @@ def parse(composed: DictConfig) -> tuple[RunSpec, list[str]]:
     if errors:
         raise SpecError(errors)
     notices = _put_capacity(config)
-    if config["task"]["family"] == "math":
-        # By its words and not by its name, so that the identity sees a change of the template.
-        config["task"]["prompt"] = Prompt.named(config["task"]["prompt"])
-    return recorded({**config, "trainer_version": TRAINER_VERSION}), notices
+    return stored({**config, "trainer_version": TRAINER_VERSION}), notices
 
 
-def recorded(config: Mapping[str, object]) -> RunSpec:
-    """The run of a configuration that was checked before: of a plan or of a record."""
-    spec = spec_of(_family(config)).model_validate(config)
-    spec._config = cast(Config, config)
-    return spec
+def stored(config: Mapping[str, object]) -> RunSpec:
+    """The run of a configuration that was checked before, as a plan or a record of schema 2 keeps it."""
+    return spec_of(_family(config)).model_validate(config)
 
 
 def _family(config: Mapping[str, object]) -> str:
@@ -83,8 +77,9 @@ def _family_errors(config: Config) -> list[str]:
 
 def _put_capacity(config: Config) -> list[str]:
     """Put the one capacity knob `d` where the method keeps it, or drop it where the method has none."""
-    method, requested = config["method"], config.pop("d")
-    capacity, recipe_value = method.get("capacity"), config["recipe"].pop("d", None)
+    method, requested, recipe_value = config["method"], config.get("d"), config["recipe"].get("d")
+    config["d"] = config["recipe"]["d"] = None
+    capacity = method.get("capacity")
     if capacity is None:
         said = f"d={requested} does not apply to method={method['name']}: it has no such capacity"
         return [said] if requested is not None else []

@@ -1,4 +1,4 @@
-"""The run record: `attempt.json` when a run begins, `record.json` when it has ended. docs/RECORD.md is the schema."""
+"""The files of a run: `attempt.json` when it begins, `record.json` when it has ended (schema.record, docs/RECORD.md)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from experiments.configuration.identity import file_digest
+from pydantic import BaseModel
 
-SCHEMA = 1
-DONE = ("ok", "diverged", "broken_round_trip")
-OUTCOMES = (*DONE, "out_of_memory", "interrupted", "error")
+from experiments.configuration.digests import file_digest
+from schema import reading
+from schema.plan import Attempt as AttemptFile
+from schema.plan import Plan
+from schema.record import Artifact, Config, Provenance, Record
+
 _HEARTBEAT_SECONDS = 15.0
+RECORD = "record.json"
 
 
 def now() -> str:
@@ -27,7 +30,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write strict JSON (null, never NaN) atomically: a reader sees the old file or the whole new one."""
     text = json.dumps(strict(value), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -35,7 +38,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     temporary.replace(path)
 
 
-def strict(value: Any) -> Any:
+def strict(value: object) -> object:
     """The same value with every number that JSON has no text for (NaN, infinities) as None, paths as text."""
     if isinstance(value, Mapping):
         return {str(key): strict(item) for key, item in value.items()}
@@ -48,45 +51,42 @@ def strict(value: Any) -> Any:
     return value
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """The record of a run folder, or None where no attempt has ended."""
-    path = folder / "record.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def write(path: Path, model: BaseModel) -> None:
+    """Write a model as strict JSON, atomically."""
+    write_json(path, model.model_dump(by_alias=True))
 
 
-def is_done(record: Mapping[str, Any] | None) -> bool:
-    """Whether a run need not be run again: its outcome is one of `DONE`."""
-    return record is not None and record["outcome"] in DONE
+def read(folder: Path) -> Record | None:
+    """The record of a run folder, raised to the newest schema; None where no attempt has ended.
+
+    Raises:
+        ValueError: if it is no record.
+    """
+    path = folder / RECORD
+    return reading.read(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
-def blank(identity: str, key: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with every top-level key and nothing measured yet; the outcome is `error` until it is known."""
-    return {
-        "schema": SCHEMA,
-        "id": identity,
-        "key": dict(key),
-        "outcome": "error",
-        "error": None,
-        "config": dict(config),
-        "protocol": key["protocol"],
-        "track": key["track"],
-        "metrics": {"primary": None, "selection": None, "test": None},
-        "history": {"steps": [], "epochs": [], "best_epoch": None},
-        "sizes": {},
-        "cost": {},
-        "seeds": dict(config["seeds"]),
-        "round_trip": {},
-        "diagnostics": {},
-        "artifacts": [],
-        "provenance": {},
-    }
+def blank(plan: Plan) -> Record:
+    """The record of a planned run with nothing measured yet; the outcome is `error` until it is known."""
+    config = Config.model_validate(plan.config)
+    references = {name: plan.identity.hashed[name] for name in ("data_reference", "backbone_reference")}
+    return Record(
+        id=plan.id,
+        identity=plan.identity,
+        key=plan.key,
+        config=config,
+        protocol=plan.key.protocol,
+        track=config.track,
+        seeds=config.seeds,
+        provenance=Provenance(**references),
+    )
 
 
-def artifacts(folder: Path) -> list[dict[str, Any]]:
-    """Path (relative to the run's folder), bytes and sha256 of every file that belongs to the run's result."""
+def artifacts(folder: Path) -> list[Artifact]:
+    """Every file that belongs to the run's result."""
     kept = [folder / "predictions.parquet", *sorted((folder / "checkpoint").rglob("*"))]
     return [
-        {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+        Artifact(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=file_digest(path))
         for path in kept
         if path.is_file()
     ]
@@ -104,28 +104,28 @@ def set_aside(folder: Path) -> None:
     target = folder / "previous" / str(number)
     target.mkdir(parents=True)
     for path in entries:
-        name = "previous-record.json" if path.name == "record.json" else path.name
-        shutil.move(path, target / name)
+        shutil.move(path, target / (f"previous-{RECORD}" if path.name == RECORD else path.name))
 
 
 class Attempt:
     """Context of one attempt: `attempt.json` says which process runs since when and that it is still alive."""
 
-    def __init__(self, folder: Path, identity: str, key: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, plan: Plan) -> None:
         self._path = folder / "attempt.json"
-        self._content: dict[str, Any] = {
-            "schema": SCHEMA,
-            "id": identity,
-            "key": dict(key),
-            "process": os.getpid(),
-            "host": socket.gethostname(),
-            "started": now(),
-        }
+        started = now()
+        self._content = AttemptFile(
+            id=plan.id,
+            key=plan.key,
+            process=os.getpid(),
+            host=socket.gethostname(),
+            started=started,
+            heartbeat=started,
+        )
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def _write(self) -> None:
-        write_json(self._path, {**self._content, "heartbeat": now()})
+        write(self._path, self._content.model_copy(update={"heartbeat": now()}))
 
     def _beat(self) -> None:
         while not self._stopped.wait(_HEARTBEAT_SECONDS):

@@ -1,30 +1,66 @@
-"""What is known about a run before it costs anything: reachable sources, shapes, counts, identity.
+"""What is known about a run before it costs anything: reachable sources, identity, shapes, counts.
 
-`reachable` imports neither torch nor transformers; `prepare` builds the model on the meta device, so a wrong target
-module or a d that is too large is refused before a weight or a data row is read.
+`reachable` imports neither torch nor transformers. `prepare` names the run; `sizes` builds the model on the meta
+device, so a wrong target module or a d that is too large is refused before a weight or a data row is read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from experiments.configuration.identity import cell_key, run_id
+from experiments.configuration.identity import cell_key
 from experiments.data import hub
 from experiments.errors import SpecError
+from schema.identity import covered, run_id
+from schema.key import Key
+from schema.plan import Plan
+from schema.record import Identity, Sizes
 from schema.run import RunSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from baselines import Adapted
+    from experiments.data.sources import Source
+    from experiments.data.weights import Weights
+    from experiments.families.family import Family
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that has passed every check: its identity, cell key and sizes."""
+    """A run with its data and its weights, found and named, and nothing read of them.
+
+    Attributes:
+        spec: the run.
+        source: of its rows.
+        weights: of its backbone.
+        key: of its cell.
+        identity: what its id is the hash of; empty for a plan, which asks no folder and no hub.
+    """
 
     spec: RunSpec
-    identity: str
-    key: dict[str, str]
-    sizes: dict[str, int]
-    data_reference: dict[str, Any]
-    backbone_reference: dict[str, Any]
+    source: Source
+    weights: Weights
+    key: Key
+    identity: Identity
+
+    @property
+    def id(self) -> str:
+        """The run's identity."""
+        return run_id(self.identity.hashed)
+
+    @property
+    def family(self) -> Family:
+        """The family of its task."""
+        from experiments import families
+
+        return families.family_of(self.spec, self.weights, self.source.classes)
+
+    def plan(self, spec: RunSpec) -> Plan:
+        """What is handed to the process of the run; `spec` may ask for more diagnostics than its own."""
+        return Plan(id=self.id, identity=self.identity, key=self.key, config=spec.model_dump(mode="json"))
 
 
 def reachable(spec: RunSpec) -> None:
@@ -33,81 +69,81 @@ def reachable(spec: RunSpec) -> None:
     Raises:
         SpecError: what is missing, gated or out of reach, and the ways on.
     """
-    if spec["plan"]:
+    if spec.plan:
         return
-    from experiments.data import sources
+    from experiments.data.requirements import of_run
 
-    parts = sources.sections(spec["task"]) if spec["data"]["source"] == "hub" else []
-    needed = [requirement for part in parts if part["hub"]["path"] for requirement in hub.dataset(part)]
-    needed += [hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else []
-    resolved = hub.resolve_all(needed, spec["hub_timeout"])
+    resolved = hub.resolve_all(of_run(spec), spec.hub_timeout)
     for note in dict.fromkeys(found.note for found in resolved if found.note):
         print(f"note: {note}")
 
 
-def prepare(spec: RunSpec) -> Prepared:
-    """Check data schema, backbone folder and method against each other, and name the run.
+def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepared:
+    """Find data and weights, and name the run.
+
+    Args:
+        spec: the run.
+        references: `data_reference` and `backbone_reference` of a plan or a record, which fix the hub's commits.
 
     Raises:
         SpecError: every fault found, one line each.
     """
-    from experiments import families
-    from experiments.data import sources
-    from experiments.data import weights as backbones
+    from experiments.data import sources, weights
 
-    spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
-    errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
-    errors += families.family_of(spec).check()
-    errors += [] if spec["plan"] else _precision_errors(spec)
-    sizes: dict[str, int] = {}
-    if not any(error.startswith("backbone.") for error in errors):
-        try:
-            sizes = measure(spec)
-        except (ValueError, TypeError) as error:
-            errors.append(" ".join(str(error).split()))
+    known = references or {}
+    source = sources.source_of(
+        spec.task, spec.data, timeout=spec.hub_timeout, reference=known.get("data_reference")
+    )
+    backbone = weights.weights_of(
+        spec.backbone, timeout=spec.hub_timeout, reference=known.get("backbone_reference")
+    )
+    key = cell_key(spec, sources.subset_name(source, spec))
+    if spec.plan:
+        return Prepared(spec, source, backbone, key, Identity())
+    errors = source.errors() + backbone.errors()
+    if errors:
+        raise SpecError(errors + _unfit(Prepared(spec, source, backbone, key, Identity())))
+    return Prepared(
+        spec, source, backbone, key, Identity(hashed=covered(spec, source.reference(), backbone.reference()))
+    )
+
+
+def sizes(prepared: Prepared) -> Sizes:
+    """Sizes of the adapted model, counted on the meta device.
+
+    Raises:
+        SpecError: every setting that does not fit the backbone or the machine, naming key and value.
+    """
+    errors = _unfit(prepared)
     if errors:
         raise SpecError(errors)
-    data_reference = {} if spec["plan"] else sources.reference(spec["task"], spec["data"])
-    backbone_reference = {} if spec["plan"] else backbones.reference(spec["backbone"])
-    subset = sources.subset_name(spec["task"], spec["data"], spec["seeds"])
-    return Prepared(
-        spec,
-        run_id(spec, data_reference, backbone_reference),
-        cell_key(spec, subset),
-        sizes,
-        data_reference,
-        backbone_reference,
-    )
+    return model_sizes(adapted(prepared.spec, prepared.family.meta()))
+
+
+def _unfit(prepared: Prepared) -> list[str]:
+    """Every line that `sizes` refuses a run with; what the folders themselves are wrong in is not repeated."""
+    errors = _precision_errors(prepared.spec)
+    try:
+        errors += prepared.family.check()
+        adapted(prepared.spec, prepared.family.meta())
+    except SpecError as error:
+        errors += error.errors
+    return errors
 
 
 def _precision_errors(spec: RunSpec) -> list[str]:
     import torch
 
-    if spec["recipe"]["precision"] != "float16" or torch.accelerator.is_available():
+    if spec.plan or spec.recipe.precision != "float16" or torch.accelerator.is_available():
         return []
     return ["recipe.precision=float16: there is no accelerator here; accepted: bfloat16 or float32"]
 
 
-def measure(spec: RunSpec) -> dict[str, int]:
-    """Sizes of the adapted model, counted on the meta device.
-
-    Returns:
-        trainable, theta (trainable values outside the head), head, adapted_weights (entries of the weights that the
-        method may change), total parameters, and dead_coordinates.
+def adapted(spec: RunSpec, model: nn.Module) -> Adapted:
+    """The method of a run applied to a backbone.
 
     Raises:
-        ValueError: if the method does not fit the backbone, naming key and value.
-    """
-    from experiments import families
-
-    return model_sizes(adapted(spec, families.family_of(spec).meta()))
-
-
-def adapted(spec: RunSpec, model: Any) -> Any:
-    """The method of a run applied to a backbone (`baselines.Adapted`).
-
-    Raises:
-        ValueError: if the method's configuration is not accepted, or does not fit the backbone.
+        SpecError: if the method's configuration is not accepted, or does not fit the backbone.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -115,20 +151,22 @@ def adapted(spec: RunSpec, model: Any) -> Any:
     import baselines
 
     try:
-        config = instantiate(spec["method"]["config"], _convert_="all")
+        config = instantiate(spec.method.config, _convert_="all")
+        return baselines.adapt(model, config, head=spec.backbone.head, init_seed=spec.seeds.init)
     except InstantiationException as error:
-        raise ValueError(f"method.config: {error.__cause__ or error}") from error
-    return baselines.adapt(model, config, head=spec["backbone"]["head"], init_seed=spec["seeds"]["init"])
+        raise SpecError([" ".join(f"method.config: {error.__cause__ or error}".split())]) from error
+    except baselines.Misfit as error:
+        raise SpecError([" ".join(str(error).split())]) from error
 
 
-def model_sizes(adapted_model: Any) -> dict[str, int]:
-    """The parameter counts of a `baselines.Adapted`; see `measure`."""
+def model_sizes(adapted_model: Adapted) -> Sizes:
+    """The parameter counts of an adapted model."""
     head = sum(parameter.numel() for _, parameter in adapted_model.head_parameters())
-    return {
-        "trainable": adapted_model.theta + head,
-        "theta": adapted_model.theta,
-        "head": head,
-        "adapted_weights": adapted_model.adapted_weights,
-        "total": adapted_model.total,
-        "dead_coordinates": adapted_model.dead_coordinates,
-    }
+    return Sizes(
+        trainable=adapted_model.theta + head,
+        theta=adapted_model.theta,
+        head=head,
+        adapted_weights=adapted_model.adapted_weights,
+        total=adapted_model.total,
+        dead_coordinates=adapted_model.dead_coordinates,
+    )

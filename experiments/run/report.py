@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from experiments.run.preflight import Prepared
+from schema.record import Metrics, Record, Scores, Sizes
+from schema.run import RunSpec
 
 _BYTES_PER_WEIGHT = 4
 """float32."""
 
 
-def run_report(result: Mapping[str, Any], folder: Path, remark: str = "") -> str:
+def run_report(result: Record, folder: Path, remark: str = "") -> str:
     """A few lines on one run record: scores, counts, time, and where the record is."""
-    key, sizes, cost = result["key"], result["sizes"], result["cost"]
-    lines = ["", f"{result['config']['method']['name']} on {key['task']}, {key['backbone']}: {result['outcome']}"]
+    key, sizes, cost, history = result.key, result.sizes, result.cost, result.history
+    lines = ["", f"{result.config.method.name} on {key.task}, {key.backbone}: {result.outcome}"]
     lines += [f"  {remark}"] if remark else []
-    lines += [f"  {name:<10} {_scores(scores, result['metrics'])}" for name, scores in _splits(result["metrics"])]
-    history = result["history"]
-    if history["best_epoch"] is not None:
-        lines.append(f"  epoch      {history['best_epoch']} of {len(history['epochs'])} kept, by the selection split")
-    if sizes:
-        lines.append(f"  trainable  {sizes['theta']:,} + head {sizes['head']:,} of {sizes['total']:,} parameters")
-    if cost.get("train_seconds"):
-        pretraining = cost.get("pretraining_seconds", 0)
+    lines += [f"  {name:<10} {_scores(scores, result.metrics)}" for name, scores in _splits(result.metrics)]
+    if history.best_epoch is not None:
+        kept = f"{history.best_epoch:g} of {len([part for part in history.epochs if part.epoch > 0])}"
+        lines.append(f"  epoch      {kept} kept, by the selection split")
+    if sizes.theta is not None:
+        lines.append(f"  trainable  {sizes.theta:,} + head {sizes.head:,} of {sizes.total:,} parameters")
+    if cost.train_seconds:
+        pretraining = cost.pretraining_seconds or 0.0
         once = f" (and {pretraining:.0f} s pretraining the backbone, once)" if pretraining > 1 else ""
-        lines.append(f"  time       {cost['load_seconds']:.1f} s loading, {cost['train_seconds']:.1f} s training{once}")
-    return "\n".join(
-        [*lines, f"  recipe     {result['config']['recipe']['name']}", f"  record     {folder}/record.json"]
-    )
+        lines.append(f"  time       {cost.load_seconds:.1f} s loading, {cost.train_seconds:.1f} s training{once}")
+    return "\n".join([*lines, f"  recipe     {result.config.recipe.name}", f"  record     {folder}/record.json"])
 
 
-def _splits(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float | None]]]:
-    named = [("test", metrics["test"]), ("selection", metrics["selection"])]
+def _splits(metrics: Metrics) -> list[tuple[str, Scores]]:
+    named = [("test", metrics.test), ("selection", metrics.selection)]
     return [(name, scores) for name, scores in named if scores]
 
 
-def _scores(scores: Mapping[str, float | None], metrics: Mapping[str, Any]) -> str:
-    ordered = sorted(scores, key=lambda name: name != metrics["primary"])
+def _scores(scores: Scores, metrics: Metrics) -> str:
+    ordered = sorted(scores, key=lambda name: name != metrics.primary)
     return ", ".join(f"{name} {_shown(name, scores[name])}" for name in ordered)
 
 
@@ -48,20 +45,20 @@ def _shown(name: str, score: float | None) -> str:
     return f"{score:.4f}" if name == "loss" else f"{100 * score:.2f}"
 
 
-def plan_report(prepared: Prepared) -> str:
+def plan_report(spec: RunSpec, sizes: Sizes) -> str:
     """Counts and memory of a run that has not been made."""
-    sizes, spec = prepared.sizes, prepared.spec
-    states = 3 * sizes["trainable"]  # gradient and AdamW's two moments
+    trainable, total = sizes.trainable or 0, sizes.total or 0
+    states = 3 * trainable  # gradient and AdamW's two moments
     rows = {
-        "recipe": spec["recipe"]["name"],
-        "theta": f"{sizes['theta']:,} trainable values of the method",
-        "head": f"{sizes['head']:,} trainable values of the head",
-        "adapted": f"{sizes['adapted_weights']:,} weights that the method may change",
-        "backbone": f"{sizes['total']:,} parameters in all",
-        "checkpoint": f"{_megabytes(sizes['trainable'])} of values, {_megabytes(sizes['theta'])} without the head",
-        "memory": f"{_megabytes(sizes['total'] + states)} for weights, gradients and AdamW; activations come on top",
+        "recipe": spec.recipe.name,
+        "theta": f"{sizes.theta:,} trainable values of the method",
+        "head": f"{sizes.head:,} trainable values of the head",
+        "adapted": f"{sizes.adapted_weights:,} weights that the method may change",
+        "backbone": f"{sizes.total:,} parameters in all",
+        "checkpoint": f"{_megabytes(trainable)} of values, {_megabytes(sizes.theta or 0)} without the head",
+        "memory": f"{_megabytes(total + states)} for weights, gradients and AdamW; activations come on top",
     }
-    title = f"plan: {spec['method']['name']} on {spec.task_name}, {spec['backbone']['name']} (nothing loaded or run)"
+    title = f"plan: {spec.method.name} on {spec.task_name}, {spec.backbone.name} (nothing loaded or run)"
     return "\n".join([title, *(f"  {name:<10} {text}" for name, text in rows.items())])
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -17,14 +16,15 @@ from experiments.configuration.identity import run_folder
 from experiments.errors import RunFailed, SpecError, shorten
 from experiments.records import record
 from experiments.run import preflight
-from experiments.run.preflight import Prepared
 from experiments.run.report import plan_report, run_report
+from schema.plan import Plan
+from schema.record import Error, Outcome, Record
 from schema.run import RunSpec
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(spec: RunSpec, notices: Sequence[str] = ()) -> dict[str, Any] | None:
+def run(spec: RunSpec, notices: Sequence[str] = ()) -> Record | None:
     """Carry out one run unless its record says that it is done; print what came of it.
 
     Returns:
@@ -37,45 +37,53 @@ def run(spec: RunSpec, notices: Sequence[str] = ()) -> dict[str, Any] | None:
     for notice in notices:
         print(f"note: {notice}")
     prepared = preflight.prepare(spec)
-    if spec["plan"]:
-        print(plan_report(prepared))
+    if spec.plan:
+        print(plan_report(spec, preflight.sizes(prepared)))
         return None
-    folder = run_folder(spec, prepared.identity)
+    folder = run_folder(spec, prepared.id)
     known = record.read(folder)
-    asked, measured = spec["diagnostics"]["measures"], _measured(known)
-    lacking = [] if measured is None else [name for name in asked if name not in measured]
-    if known is not None and record.is_done(known) and not lacking and not spec["rerun"]:
+    lacking = _lacking(spec, known)
+    if known is not None and known.is_done and not lacking and not spec.rerun:
         result, remark = known, "already recorded, not run again (rerun=true runs it)"
     else:
-        # Diagnostics are no part of the identity: measuring more repeats the run, and must not lose what it had.
-        asked += [name for name in measured or () if name not in asked]
+        preflight.sizes(prepared)
         if lacking:
             print(f"note: its record lacks diagnostics of {', '.join(lacking)}: run again, the record so far is kept")
-        result, remark = _attempt(prepared, folder), ""
+        result, remark = _attempt(prepared.plan(_measuring(spec, known)), folder, spec.isolation == "process"), ""
     print(run_report(result, folder, remark))
-    if result["outcome"] != "ok":
-        raise RunFailed(
-            f"{spec['method']['name']} on {spec.task_name}: {_reason(result)}; record: {folder}/record.json"
-        )
+    if result.outcome != "ok":
+        raise RunFailed(f"{spec.method.name} on {spec.task_name}: {_reason(result)}; record: {folder}/record.json")
     return result
 
 
-def _measured(known: dict[str, Any] | None) -> list[str] | None:
-    """The diagnostics in the record of a run that ended ok; None where there is no such record."""
-    if known is None or known["outcome"] != "ok":
-        return None
-    return [name for name, part in known["diagnostics"].items() if isinstance(part, dict) and "status" in part]
+def _measured(known: Record | None) -> list[str]:
+    """The diagnostics in the record of a run that ended ok."""
+    return known.diagnostics.measured() if known is not None and known.outcome == "ok" else []
 
 
-def _attempt(prepared: Prepared, folder: Path) -> dict[str, Any]:
+def _lacking(spec: RunSpec, known: Record | None) -> list[str]:
+    """The diagnostics that are asked for and that the record of a run that ended ok does not have."""
+    if known is None or known.outcome != "ok":
+        return []
+    return [name for name in spec.diagnostics.measures if name not in _measured(known)]
+
+
+def _measuring(spec: RunSpec, known: Record | None) -> RunSpec:
+    """The run with what its record has measured: diagnostics are no part of the identity, and none must be lost."""
+    more = [name for name in _measured(known) if name not in spec.diagnostics.measures]
+    measures = [*spec.diagnostics.measures, *more]
+    return spec.model_copy(update={"diagnostics": spec.diagnostics.model_copy(update={"measures": measures})})
+
+
+def _attempt(plan: Plan, folder: Path, isolated: bool) -> Record:
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
         with lock.acquire(timeout=0):
             record.set_aside(folder)
-            record.write_json(folder / "spec.json", _plan(prepared))
-            _carry_out(prepared, folder)
+            record.write(folder / "spec.json", plan)
+            _carry_out(plan, folder, isolated)
     except Timeout:
         raise RunFailed(f"{folder}: another process is carrying out this very run") from None
     except SpecError:
@@ -86,18 +94,8 @@ def _attempt(prepared: Prepared, folder: Path) -> dict[str, Any]:
     return result
 
 
-def _plan(prepared: Prepared) -> dict[str, Any]:
-    return {
-        "id": prepared.identity,
-        "key": prepared.key,
-        "config": prepared.spec.config,
-        "data_reference": prepared.data_reference,
-        "backbone_reference": prepared.backbone_reference,
-    }
-
-
-def _carry_out(prepared: Prepared, folder: Path) -> None:
-    if prepared.spec["isolation"] == "none":
+def _carry_out(plan: Plan, folder: Path, isolated: bool) -> None:
+    if not isolated:
         from experiments.run.execute import execute
 
         execute(folder)
@@ -113,19 +111,23 @@ def _carry_out(prepared: Prepared, folder: Path) -> None:
     refused = folder / "refused.json"
     if refused.is_file():
         raise SpecError(json.loads(refused.read_text(encoding="utf-8")))
-    if not (folder / "record.json").is_file():
-        _record_death(prepared, folder, status)
+    if not (folder / record.RECORD).is_file():
+        _record_death(plan, folder, status)
 
 
-def _record_death(prepared: Prepared, folder: Path, status: int) -> None:
+def _record_death(plan: Plan, folder: Path, status: int) -> None:
     """The record of a child that could not write its own."""
     # Exit by SIGKILL is what the kernel's out-of-memory killer leaves; nothing tells it from another's kill.
-    outcomes = {signal.SIGKILL: "out_of_memory", signal.SIGTERM: "interrupted", signal.SIGINT: "interrupted"}
+    outcomes: dict[signal.Signals, Outcome] = {
+        signal.SIGKILL: "out_of_memory",
+        signal.SIGTERM: "interrupted",
+        signal.SIGINT: "interrupted",
+    }
     killer = signal.Signals(-status) if status < 0 else None
-    result = record.blank(prepared.identity, prepared.key, prepared.spec.config)
-    result["outcome"] = outcomes.get(killer, "error") if killer else "error"
     means = f"killed by {killer.name}" if killer else f"ended with exit status {status}"
-    result["error"] = {"type": "ProcessDied", "message": f"the run's process was {means} before it wrote a record"}
+    result = record.blank(plan)
+    result.outcome = outcomes.get(killer, "error") if killer else "error"
+    result.error = Error(type="ProcessDied", message=f"the run's process was {means} before it wrote a record")
     from experiments.run.execute import finish
 
     finish(result, folder)
@@ -140,7 +142,8 @@ def _undo(folder: Path, created: list[Path]) -> None:
             path.rmdir()
 
 
-def _reason(result: dict[str, Any]) -> str:
-    error = result["error"] or {}
-    message = " ".join(str(error.get("message", "")).split())
-    return f"{result['outcome']} ({error.get('type', 'unknown')}: {shorten(message)})"
+def _reason(result: Record) -> str:
+    error = result.error
+    if error is None:
+        return result.outcome
+    return f"{result.outcome} ({error.type}: {shorten(' '.join(error.message.split()))})"

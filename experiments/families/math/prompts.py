@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, model_validator
 
 from experiments.configuration.groups import found, options
-from schema.marks import RESULT, Section, neutral_at
+from schema.marks import NEUTRAL, RESULT, Section, neutral_at
 from schema.values import Accepts, Text
 
 
@@ -42,7 +42,7 @@ Phrases = Annotated[list[str], AfterValidator(_not_blank), Accepts("a list of te
 class Prompt(Section):
     """One template; in a configuration, a name in conf/prompt stands for it."""
 
-    name: Annotated[Text, RESULT, "of its file, without the suffix"]
+    name: Annotated[Text, NEUTRAL, "of its file, without the suffix"]
     question: Annotated[
         Text,
         _with("question"),
