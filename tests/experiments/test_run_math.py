@@ -14,11 +14,17 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from experiments import families
 from experiments.__main__ import main
+from experiments.configuration.overrides import CONF
+from experiments.configuration.spec import RunSpec
+from experiments.data import sources
 from experiments.errors import SpecError
+from experiments.run import preflight
 from tests.experiments.test_run import folder_of, run
 
 
@@ -109,6 +115,35 @@ def test_every_method_lowers_the_held_out_loss_and_is_scored_by_generation(
     frame = predictions_of(tmp_path / "outputs", result["id"])
     assert len(frame) == 20
     assert frame["prediction"].mean() == pytest.approx(result["metrics"]["test"]["strict"])
+
+
+def test_a_merge_that_fails_is_recorded_and_breaks_nothing(words: list[str]) -> None:
+    # A Llama has no biases to add LoRA's to.
+    result = run(*words, "method=lora", "+method.config.lora_bias=true")
+    assert result["outcome"] == "ok"
+    assert result["round_trip"]["merge"].startswith("failed: RuntimeError: Impossible to merge LoRA")
+    assert result["round_trip"]["unmerge"] == "skipped: nothing was merged"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_loss_and_generation_are_in_the_recipes_precision(precision: str, words: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        spec = RunSpec.from_config(compose("config", [*words, "method=untrained", f"recipe.precision={precision}"]))
+    family = families.family_of(spec)
+    adapted, rows = (
+        preflight.adapted(spec, family.load(0)),
+        sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+        .tests["test"]
+        .select(range(2)),
+    )
+    seen = []
+    adapted.model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    examples = family.examples(rows, "test")
+    family._write(adapted, rows, "test")
+    assert seen
+    family._loss(adapted.model, examples)
+    family.outputs(adapted.model, examples, 2)
+    assert set(seen) == {getattr(torch, precision)}
 
 
 def test_the_untrained_model_is_a_baseline_of_its_own(words: list[str]) -> None:
@@ -255,6 +290,8 @@ def test_a_solution_without_an_answer_is_refused(words: list[str], sums: Path, t
 
 
 def test_bad_settings_of_math_are_refused(words: list[str]) -> None:
+    with pytest.raises(SpecError, match=r"task\.primary_metric=loss: .* accepted: strict, lenient"):
+        run(*words, "method=gpart", "task.primary_metric=loss")
     with pytest.raises(SpecError, match=r"task\.prompt=none: no such template"):
         run(*words, "method=gpart", "task.prompt=none")
     with pytest.raises(SpecError, match="protocol=best_on_dev"):
