@@ -158,7 +158,7 @@ def _search(chosen: argparse.Namespace, overrides: list[str]) -> int:
     found = space(chosen.name, methods)
     records = run_search(found, overrides, chosen.outputs)
     print(best(found, records))
-    return 0 if all(record["outcome"] == "ok" for record in records) else 1
+    return 0 if all(record.outcome == "ok" for record in records) else 1
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {

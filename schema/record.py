@@ -151,8 +151,14 @@ class Hardware(Part):
     cores: Annotated[int | None, "of the machine"]
     memory_bytes: Annotated[int, "of the machine"]
     accelerator: Annotated[str | None, "name; null without one"]
-    accelerators_visible: Annotated[int | None, "how many, of which a run uses one; null in records of schema 1"] = None
     platform: Annotated[str, "operating system"]
+
+
+class Accelerators(Part):
+    """How many accelerators there are for a run."""
+
+    visible: Annotated[int, "to its process"]
+    used: Annotated[int, "of those: one at most, so that no batch is larger than the recipe's"]
 
 
 class Provenance(Part):
@@ -164,6 +170,7 @@ class Provenance(Part):
     git_dirty: Annotated[bool | None, "whether its code or configuration differed from the commit"] = None
     packages: Annotated[dict[str, str], "versions by package, Python's among them"] = Field(default_factory=dict)
     hardware: Annotated[Hardware | None, "the machine"] = None
+    accelerators: Annotated[Accelerators | None, "how many there were; null in records of schema 1"] = None
     threads: Annotated[int | None, "CPU threads of torch"] = None
     determinism: Annotated[str | None, "`off`, `warn` or `strict`"] = None
     data_reference: Annotated[dict[str, JsonValue], "what the rows are; see identity"] = Field(default_factory=dict)

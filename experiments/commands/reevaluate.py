@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import pandas as pd
 import torch
 
 from baselines import Adapted
-from experiments import families
-from experiments.configuration.identity import file_digest
-from experiments.configuration.spec import recorded
+from experiments.configuration.digests import file_digest
+from experiments.configuration.spec import stored
 from experiments.data import sources
-from experiments.data import weights as backbones
 from experiments.data.splits import Splits
 from experiments.errors import SpecError
 from experiments.families.family import Family
@@ -30,6 +27,9 @@ from experiments.families.math.harness import harness_scores
 from experiments.records import record
 from experiments.run import preflight
 from experiments.run.devices import device
+from experiments.run.preflight import Prepared
+from schema.identity import VERSION
+from schema.record import Record, Scores
 from schema.run import RunSpec
 
 
@@ -45,7 +45,7 @@ class Reloaded:
         splits: its rows.
     """
 
-    record: dict[str, Any]
+    record: Record
     spec: RunSpec
     family: Family
     adapted: Adapted
@@ -56,7 +56,7 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
     """Load a run's checkpoint and data.
 
     Args:
-        folder: of a run that ended `ok` and kept its checkpoint.
+        folder: of a run that was scored and kept its checkpoint.
         overrides: `data` and `backbone`: folders where the run's own paths are elsewhere now; None keeps them.
         task_family: the only family of tasks that is accepted.
 
@@ -64,17 +64,17 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
         SpecError: if the run is of another family, or the run, its checkpoint, its data or its backbone are not there,
             damaged or changed.
     """
-    result = _ended_ok(folder, task_family)
-    spec = recorded(result["config"])
-    for section, path in overrides.items():
-        if path is not None:
-            spec[section]["path"] = path
-    _require_unchanged(folder, result, spec)
-    if spec["threads"]:
-        torch.set_num_threads(spec["threads"])
-    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
-    family = families.family_of(spec)
-    unadapted = [family.load(spec["seeds"]["head"] + copy) for copy in (0, 1)]
+    result = _scored(folder, task_family)
+    if result.identity.version != VERSION:
+        raise SpecError([f"RUN={folder}: a record of identity {result.identity.version}; accepted: {VERSION}"])
+    spec = _moved(stored(result.config.model_dump(mode="json")), overrides)
+    _require_checkpoint(folder, result)
+    prepared = preflight.prepare(spec, result.identity.hashed)
+    _require_unchanged(result, prepared)
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    splits, family = sources.load(prepared.source, spec), prepared.family
+    unadapted = [family.load(spec.seeds.head + copy) for copy in (0, 1)]
     try:
         adapted = preflight.adapted(spec, unadapted[0]).reload(unadapted[1], folder / "checkpoint")
     except ValueError as error:
@@ -83,23 +83,23 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
     return Reloaded(result, spec, family, adapted, splits)
 
 
-def evaluate(run: Reloaded) -> tuple[dict[str, Any], dict[str, Any]]:
+def evaluate(run: Reloaded) -> tuple[Scores, Scores]:
     """Score the test split (with protocol=best_on_dev: the selection split) from the run's checkpoint.
 
     Returns:
         the record's scores, and the scores of now.
     """
-    split = "test" if run.record["metrics"]["test"] else "selection"
-    rows = run.splits.tests["test"] if split == "test" else run.splits.selection
+    test = run.record.metrics.test
+    split, rows = ("test", run.splits.tests["test"]) if test else ("selection", run.splits.selection)
     scores = run.family.predict(run.adapted, split, rows, run.family.examples(rows, split)).metrics
-    return run.record["metrics"][split], scores
+    return test or run.record.metrics.selection or {}, scores
 
 
-def rescore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def rescore(folder: Path) -> tuple[Scores, Scores]:
     """Score the stored generations of a run on mathematical reasoning again; needs neither model nor data.
 
     Args:
-        folder: of a run that ended `ok`.
+        folder: of a run that was scored.
 
     Returns:
         the record's scores that follow from generations, and those of now, by split and name.
@@ -107,14 +107,13 @@ def rescore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         SpecError: if there is no such run.
     """
-    result = _ended_ok(folder, "math")
-    tests = {"test": result["metrics"]["test"], **result["metrics"].get("further_tests", {})}
-    frame = pd.read_parquet(folder / "predictions.parquet")
-    then: dict[str, Any] = {}
-    now: dict[str, Any] = {}
-    for split, scored in tests.items():
+    result = _scored(folder, "math")
+    task, frame = result.config.task, pd.read_parquet(folder / "predictions.parquet")
+    then: Scores = {}
+    now: Scores = {}
+    for split, scored in {"test": result.metrics.test or {}, **result.metrics.further_tests}.items():
         part = frame[frame["split"] == split]
-        scores = rescored(list(part["generation"]), list(part["gold"]), result["config"]["task"], split)
+        scores = rescored(list(part["generation"]), list(part["gold"]), task, split)
         prefix = "" if split == "test" else f"{split} "
         now |= {f"{prefix}{name}": value for name, value in scores.items()}
         then |= {f"{prefix}{name}": scored[name] for name in scores}
@@ -134,7 +133,7 @@ def batching(run: Reloaded, rows: int | None) -> Comparison:
             run.adapted.model,
             run.family.tokenizer,
             run.family.prompts(_first(run.splits.tests["test"], rows)),
-            batch_size=run.spec["recipe"]["eval_batch_size"],
+            batch_size=run.spec.recipe.eval_batch_size,
             **run.family.generation_limits("test"),
         )
 
@@ -148,8 +147,8 @@ def lm_eval(run: Reloaded, rows: int | None, few_shot: int | None) -> dict[str, 
             run.family.tokenizer,
             run.splits.train,
             _first(run.splits.tests["test"], rows),
-            context=run.spec["backbone"]["max_length"],
-            batch_size=run.spec["recipe"]["eval_batch_size"],
+            context=run.family.backbone.max_length,
+            batch_size=run.spec.recipe.eval_batch_size,
             few_shot=few_shot,
         )
 
@@ -158,40 +157,51 @@ def _first(rows: datasets.Dataset, count: int | None) -> datasets.Dataset:
     return rows if count is None else rows.select(range(min(count, len(rows))))
 
 
-def _ended_ok(folder: Path, task_family: str | None) -> dict[str, Any]:
+def _scored(folder: Path, task_family: str | None) -> Record:
     result = record.read(folder)
-    wanted = result is not None and task_family in (None, result["config"]["task"]["family"])
-    if result is None or result["outcome"] != "ok" or not wanted:
+    if result is None or result.metrics.selection is None or task_family not in (None, result.config.task.family):
         kind = f"a run on {task_family}/*" if task_family else "a run"
-        raise SpecError(
-            [f"RUN={folder}: no record of {kind} that ended ok; accepted: a folder with such a record.json"]
-        )
+        raise SpecError([f"RUN={folder}: no record of {kind} that was scored; accepted: a folder with such a record.json"])
     return result
 
 
-def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec) -> None:
-    errors = [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
-    checkpoint = [item for item in result["artifacts"] if item["path"].startswith("checkpoint/")]
+def _moved(spec: RunSpec, overrides: Mapping[str, str | None]) -> RunSpec:
+    """The run with its data and backbone in the folders that are given."""
+    moved = {
+        name: getattr(spec, name).model_copy(update={"path": path}) for name, path in overrides.items() if path is not None
+    }
+    return spec.model_copy(update=moved)
+
+
+def _require_checkpoint(folder: Path, result: Record) -> None:
+    errors = []
+    checkpoint = [item for item in result.artifacts if item.path.startswith("checkpoint/")]
     if not checkpoint:
         errors.append(f"RUN={folder}: its checkpoint was not kept; accepted: a run made with keep_checkpoint=true")
     for item in checkpoint:
-        path = folder / item["path"]
+        path = folder / item.path
         if not path.is_file():
-            errors.append(f"RUN={folder}: {item['path']} is missing; accepted: the file of {item['bytes']} bytes")
-        elif file_digest(path) != item["sha256"]:
+            errors.append(f"RUN={folder}: {item.path} is missing; accepted: the file of {item.bytes} bytes")
+        elif file_digest(path) != item.sha256:
             errors.append(
-                f"RUN={folder}: {item['path']} is not the file that was recorded ({path.stat().st_size} bytes of "
-                f"{item['bytes']}, another sha256); accepted: that file, or the run again with rerun=true"
+                f"RUN={folder}: {item.path} is not the file that was recorded ({path.stat().st_size} bytes of "
+                f"{item.bytes}, another sha256); accepted: that file, or the run again with rerun=true"
             )
-    if not errors:
-        references = {
-            "data": (result["provenance"]["data_reference"], sources.reference(spec["task"], spec["data"])),
-            "backbone": (result["provenance"]["backbone_reference"], backbones.reference(spec["backbone"])),
-        }
-        errors += [
-            f"{section}.path={spec[section]['path']}: not the {section} that the run was made with"
-            for section, (then, now) in references.items()
-            if then != now
-        ]
     if errors:
         raise SpecError(errors)
+
+
+def _require_unchanged(result: Record, prepared: Prepared) -> None:
+    changed = [
+        (section, path)
+        for section, path in (("data", prepared.spec.data.path), ("backbone", prepared.spec.backbone.path))
+        if prepared.identity.hashed[f"{section}_reference"] != result.identity.hashed[f"{section}_reference"]
+    ]
+    if changed:
+        raise SpecError(
+            [
+                f"{section}.path={path}: not the {section} that the run was made with; accepted: that {section}, or "
+                f"--{section} FOLDER where it has moved"
+                for section, path in changed
+            ]
+        )

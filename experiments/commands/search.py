@@ -21,6 +21,7 @@ import yaml
 from experiments.configuration.overrides import CONF, options
 from experiments.errors import SpecError
 from experiments.records import record
+from schema.record import Record
 
 _RUN = Path(__file__).resolve().parents[2] / "run.py"
 
@@ -57,7 +58,7 @@ def space(name: str, methods: Sequence[str] | None = None) -> Space:
     return Space(name, chosen)
 
 
-def run_search(search: Space, overrides: Sequence[str], outputs: Path) -> list[dict[str, Any]]:
+def run_search(search: Space, overrides: Sequence[str], outputs: Path) -> list[Record]:
     """Run every trial not yet recorded, and return their records; a failed trial counts as a trial.
 
     Args:
@@ -77,23 +78,24 @@ def run_search(search: Space, overrides: Sequence[str], outputs: Path) -> list[d
     return [result for folder in folders if (result := record.read(folder)) is not None]
 
 
-def best(search: Space, records: Sequence[dict[str, Any]]) -> str:
+def best(search: Space, records: Sequence[Record]) -> str:
     """A table, best first, of every method's trials: what chooses among them on the selection split, and the settings.
 
     That is the primary metric, or the loss where the primary metric is not computed there (generated answers); of equal
     trials the one that the search lists first.
     """
     settings = sorted({key for trials in search.trials.values() for trial in trials for key in trial if "." in key})
-    varied = [key for key in settings if len({str(_setting(r["config"], key)) for r in records}) > 1]
-    rows = sorted(records, key=lambda r: (r["config"]["method"]["name"], r["key"]["task"], _rank(r), _place(search, r)))
+    own = [r for r in records if r.config.method.name in search.trials]
+    varied = [key for key in settings if len({str(_setting(r, key)) for r in own}) > 1]
+    rows = sorted(own, key=lambda r: (r.config.method.name, r.key.task, _rank(r), _place(search, r)))
     table = pd.DataFrame(
         [
             {
-                "method": r["config"]["method"]["name"],
-                "task": r["key"]["task"],
+                "method": r.config.method.name,
+                "task": r.key.task,
                 "selection": _measured(r),
-                **{key: _setting(r["config"], key) for key in varied},
-                "outcome": r["outcome"],
+                **{key: _setting(r, key) for key in varied},
+                "outcome": r.outcome,
             }
             for r in rows
         ]
@@ -101,40 +103,41 @@ def best(search: Space, records: Sequence[dict[str, Any]]) -> str:
     return table.to_string(index=False)
 
 
-def _score(result: dict[str, Any]) -> tuple[str, float | None]:
+def _score(result: Record) -> tuple[str, float | None]:
     """The name and value of what chooses: the primary metric on the selection split, or the loss."""
-    selection, primary = result["metrics"]["selection"] or {}, result["metrics"]["primary"]
+    selection, primary = result.metrics.selection or {}, result.key.metric
     name = "loss" if selection and primary not in selection else primary
     return name, selection.get(name)
 
 
-def _rank(result: dict[str, Any]) -> float:
+def _rank(result: Record) -> float:
     """Less is better; a trial without a score comes last."""
     name, value = _score(result)
     return math.inf if value is None else value if name == "loss" else -value
 
 
-def _place(search: Space, result: dict[str, Any]) -> int:
+def _place(search: Space, result: Record) -> int:
     """The trial's place in the search's list."""
-    for place, trial in enumerate(search.trials[result["config"]["method"]["name"]]):
-        settings = ((_setting(result["config"], key), value) for key, value in trial.items() if "." in key)
+    for place, trial in enumerate(search.trials[result.config.method.name]):
+        settings = ((_setting(result, key), value) for key, value in trial.items() if "." in key)
         # A record keeps recipe.d with the method, and a prompt as what its name stands for.
         if all(recorded in (value, None) or isinstance(recorded, dict) for recorded, value in settings):
             return place
     return sys.maxsize
 
 
-def _measured(result: dict[str, Any]) -> str:
+def _measured(result: Record) -> str:
     name, value = _score(result)
     if value is None:
         return "missing"
     return f"loss {value:.4f}" if name == "loss" else f"{100 * value:.2f}"
 
 
-def _setting(config: Any, key: str) -> Any:
+def _setting(result: Record, key: str) -> object:
+    found: object = result.config.model_dump()
     for part in key.split("."):
-        config = config.get(part) if isinstance(config, dict) else None
-    return config
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
 
 
 def _shown(trial: Trial) -> str:

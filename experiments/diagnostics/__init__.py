@@ -15,6 +15,7 @@ from baselines import Adapted
 from experiments.diagnostics.isometry import measure_isometry
 from experiments.diagnostics.landscape import measure_landscape
 from experiments.diagnostics.snapshots import Snapshots
+from schema.sections import Diagnostics as Options
 from experiments.families.family import Examples, Family
 
 __all__ = ["MEASURES", "Subject", "measure"]
@@ -36,7 +37,7 @@ class Subject:
     snapshots: Snapshots
     family: Family
     examples: Examples
-    options: Mapping[str, Any]
+    options: Options
 
 
 def _isometry(subject: Subject) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def measure(subject: Subject, folder: Path) -> dict[str, Any]:
         folder: the run's; the traceback of a failed diagnostic goes there.
     """
     results: dict[str, Any] = {}
-    for name in subject.options["measures"]:
+    for name in subject.options.measures:
         started = time.perf_counter()
         try:
             with torch.random.fork_rng():

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from schema.sections import Diagnostics as Options
 from baselines import Adapted
 from experiments.diagnostics import distances
 from experiments.diagnostics.jacobian import measure_jacobian
@@ -21,17 +22,17 @@ VERSION = 1
 """Of the definitions in docs/RECORD.md."""
 
 
-def measure_isometry(adapted: Adapted, snapshots: Snapshots, options: Mapping[str, Any]) -> dict[str, Any]:
+def measure_isometry(adapted: Adapted, snapshots: Snapshots, options: Options) -> dict[str, Any]:
     """The `diagnostics.isometry` of a record (docs/RECORD.md).
 
-    The model is left as it is, and so is every global generator: all that is drawn comes from `options["seed"]`.
+    The model is left as it is, and so is every global generator: all that is drawn comes from `options.seed`.
 
     Args:
         adapted: the trained model.
         snapshots: its trained values along training, the start first.
         options: `seed`, `pairs`, `dense_limit` and `spectrum` of conf/diagnostics.
     """
-    generator = torch.Generator().manual_seed(options["seed"])
+    generator = torch.Generator().manual_seed(options.seed)
     try:
         weight_map = WeightMap(adapted)
         probe = torch.randn(weight_map.parameters, dtype=torch.float64, generator=generator)
@@ -45,14 +46,14 @@ def _measured(
     adapted: Adapted,
     weight_map: WeightMap,
     snapshots: Snapshots,
-    options: Mapping[str, Any],
+    options: Options,
     generator: torch.Generator,
 ) -> dict[str, Any]:
     start = weight_map.flat(snapshots.taken[0].values)
     kept = weight_map.flat(dict(adapted.adapter_parameters()))
     linear = weight_map.is_identity or is_linear(weight_map, generator)
     columns = Columns(weight_map, generator) if linear else None
-    pairs = distances.RandomPairs.around(weight_map, start, kept, options["pairs"], options["seed"])
+    pairs = distances.RandomPairs.around(weight_map, start, kept, options.pairs, options.seed)
     between, weights_between = distances.path_distances(weight_map, snapshots.taken)
     return {
         "version": VERSION,
@@ -64,10 +65,10 @@ def _measured(
             "random": distances.random_ratios(weight_map, distances.plain(weight_map), pairs),
             "trained": distances.trained_ratios(between, weights_between),
         },
-        "jacobian": _jacobian(weight_map, snapshots, kept, options["dense_limit"], generator),
+        "jacobian": _jacobian(weight_map, snapshots, kept, options.dense_limit, generator),
         "gram": columns.gram() if columns else None,
         "occupancy": None if weight_map.is_identity else occupancy(adapted, columns),
-        "update": weight_update(weight_map, start, kept, options["spectrum"]),
+        "update": weight_update(weight_map, start, kept, options.spectrum),
         "trained_values": trained_values(kept),
         "precision": precision(adapted, pairs, columns),
         "dropout": dropout(weight_map, pairs),

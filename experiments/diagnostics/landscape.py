@@ -14,13 +14,14 @@ from baselines import Adapted
 from experiments.diagnostics.curvature import Hessian, measure_curvature
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.diagnostics.training_loss import TrainingLoss, at_rest
+from schema.sections import Diagnostics as Options
 from experiments.families.family import Examples, Family
 
 VERSION = 1
 
 
 def measure_landscape(
-    adapted: Adapted, snapshots: Snapshots, family: Family, examples: Examples, options: Mapping[str, Any]
+    adapted: Adapted, snapshots: Snapshots, family: Family, examples: Examples, options: Options
 ) -> dict[str, Any]:
     """The `diagnostics.landscape` of a record (docs/RECORD.md).
 
@@ -34,11 +35,11 @@ def measure_landscape(
     if not adapted.adapter_parameters():
         return {"status": "not applicable", "reason": "the method trains nothing beside the head"}
     with at_rest(adapted):
-        loss = TrainingLoss(adapted, family, examples, rows=options["rows"], seed=options["seed"])
+        loss = TrainingLoss(adapted, family, examples, rows=options.rows, seed=options.seed)
         slices = _slices(loss, [snapshots.taken[0].values[name] for name, _ in adapted.adapter_parameters()], options)
     with at_rest(adapted):
         hessian = Hessian([partial(loss.term, *term) for term in loss.terms], loss.parameters)
-        curvature = measure_curvature(hessian, hessian.size, eigenvalues=options["eigenvalues"], seed=options["seed"])
+        curvature = measure_curvature(hessian, hessian.size, eigenvalues=options.eigenvalues, seed=options.seed)
     return {
         "status": "measured",
         "reason": None,
@@ -49,12 +50,12 @@ def measure_landscape(
     }
 
 
-def _slices(loss: TrainingLoss, start: Sequence[Tensor], options: Mapping[str, Any]) -> dict[str, Any]:
-    kept, axis = loss.values(), positions(options["grid"], options["extent"])
-    generator = torch.Generator().manual_seed(options["seed"])
-    first, second, *others = (filter_normalised(loss.parameters, generator) for _ in range(options["directions"]))
+def _slices(loss: TrainingLoss, start: Sequence[Tensor], options: Options) -> dict[str, Any]:
+    kept, axis = loss.values(), positions(options.grid, options.extent)
+    generator = torch.Generator().manual_seed(options.seed)
+    first, second, *others = (filter_normalised(loss.parameters, generator) for _ in range(options.directions))
     begin = torch.cat([part.reshape(-1) for part in start]).to(kept)
-    line = path_positions(options["grid"])
+    line = path_positions(options.grid)
     surface = [[loss.at(kept + alpha * first + beta * second) for beta in axis] for alpha in axis]
     # The axes of the surface are the first two curves.
     curves = [[row[len(axis) // 2] for row in surface], surface[len(axis) // 2]]

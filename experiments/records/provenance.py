@@ -9,9 +9,12 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
+
+from experiments.records.record import now
+from experiments.run.devices import accelerators
+from schema.record import Hardware, Provenance
 
 _PACKAGES = (
     *("torch", "torchvision", "transformers", "peft", "accelerate", "timm", "tokenizers", "safetensors"),
@@ -19,25 +22,30 @@ _PACKAGES = (
 )
 """Every package that a number goes through, by the name it is installed under."""
 _ROOT = Path(__file__).resolve().parents[2]
-_CODE = ("gpart", "baselines", "conf", "experiments", "run.py", "pyproject.toml", "constraints.txt")
+_CODE = ("gpart", "baselines", "schema", "conf", "experiments", "run.py", "pyproject.toml", "constraints.txt")
 """What can change a result; records and drawings that lie in the checkout cannot."""
 
 
-def collect(determinism: str) -> dict[str, Any]:
-    """Git state, package versions, hardware and thread count.
+def collect(references: Provenance, determinism: str) -> Provenance:
+    """Git state, package versions, hardware and thread count, at the beginning of an attempt.
 
     Args:
+        references: says what data and weights are.
         determinism: the level the run was made at ("off", "warn" or "strict").
     """
     git_sha, git_dirty = git_state()
-    return {
-        "git_sha": git_sha,
-        "git_dirty": git_dirty,
-        "packages": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
-        "hardware": hardware(),
-        "threads": torch.get_num_threads(),
-        "determinism": determinism,
-    }
+    return Provenance(
+        started=now(),
+        git_sha=git_sha,
+        git_dirty=git_dirty,
+        packages={"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        hardware=hardware(),
+        accelerators=accelerators(torch.accelerator.device_count()),
+        threads=torch.get_num_threads(),
+        determinism=determinism,
+        data_reference=references.data_reference,
+        backbone_reference=references.backbone_reference,
+    )
 
 
 def git_state() -> tuple[str | None, bool | None]:
@@ -54,16 +62,16 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> Hardware:
     """Processor and accelerator names, cores and memory (bytes)."""
-    return {
-        "processor": _processor(),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "platform": sys.platform,
-    }
+    return Hardware(
+        processor=_processor(),
+        instruction_set=torch.backends.cpu.get_cpu_capability(),
+        cores=os.cpu_count(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        platform=sys.platform,
+    )
 
 
 def _processor() -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from experiments.records import record
+from schema.plan import Attempt
+from schema.record import DONE, Record
 
 _SILENCE = timedelta(seconds=90)
 """An attempt whose heartbeat is older than this is taken for dead."""
@@ -26,29 +26,27 @@ def status(outputs: Path) -> tuple[str, bool]:
     if not outputs.is_dir():
         raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
     states = {folder: _state(folder) for folder in _run_folders(outputs)}
-    lines = [f"{state:<14} {folder.relative_to(outputs)}{remark}" for folder, (state, remark) in states.items()]
+    lines = [f"{state:<17} {folder.relative_to(outputs)}{remark}" for folder, (state, remark) in states.items()]
     lines = [line for line in lines if not line.startswith("ok ")]
     counts = Counter(state for state, _ in states.values())
     lines.append(", ".join(f"{counts[state]} {state}" for state in sorted(counts)) or "no runs")
-    return "\n".join(lines), all(state in record.DONE for state, _ in states.values())
+    return "\n".join(lines), all(state in DONE for state, _ in states.values())
 
 
 def _run_folders(outputs: Path) -> list[Path]:
-    found = {path.parent for name in ("record.json", "attempt.json") for path in outputs.rglob(name)}
+    found = {path.parent for name in (record.RECORD, "attempt.json") for path in outputs.rglob(name)}
     return sorted(folder for folder in found if "previous" not in folder.relative_to(outputs).parts)
 
 
 def _state(folder: Path) -> tuple[str, str]:
     result = record.read(folder)
     if result is not None:
-        return result["outcome"], _message(result)
-    attempt = json.loads((folder / "attempt.json").read_text(encoding="utf-8"))
-    silence = datetime.now(UTC) - datetime.fromisoformat(attempt["heartbeat"])
-    where = f"  (process {attempt['process']} on {attempt['host']}, last heard of {attempt['heartbeat']})"
+        return result.outcome, _message(result)
+    attempt = Attempt.model_validate_json((folder / "attempt.json").read_text(encoding="utf-8"))
+    silence = datetime.now(UTC) - datetime.fromisoformat(attempt.heartbeat)
+    where = f"  (process {attempt.process} on {attempt.host}, last heard of {attempt.heartbeat})"
     return ("running", where) if silence < _SILENCE else ("cut off", where)
 
 
-def _message(result: dict[str, Any]) -> str:
-    if not result["error"]:
-        return ""
-    return "  " + " ".join(f"{result['error']['type']}: {result['error']['message']}".split())[:160]
+def _message(result: Record) -> str:
+    return "  " + " ".join(f"{result.error.type}: {result.error.message}".split())[:160] if result.error else ""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from transformers import TrainingArguments
 
+from schema.record import Accelerators
+
 
 def device() -> torch.device:
     """The accelerator of this process (torchrun numbers it in LOCAL_RANK), or the CPU where there is none."""
@@ -15,21 +17,21 @@ def device() -> torch.device:
     return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", 0))) if accelerator else torch.device("cpu")
 
 
-def accelerators(visible: int) -> dict[str, int]:
-    """How many accelerators are `visible`, and how many of them this process uses: the `accelerators` of a record."""
-    return {"visible": visible, "used": min(visible, 1)}
+def accelerators(visible: int) -> Accelerators:
+    """How many accelerators are `visible`, and how many of them this process uses."""
+    return Accelerators(visible=visible, used=min(visible, 1))
 
 
-def notice(counts: dict[str, int]) -> str | None:
+def notice(counts: Accelerators) -> str | None:
     """What to tell who may expect all visible accelerators to be used; None where they are.
 
     Args:
         counts: as from `accelerators`.
     """
-    if counts["visible"] == counts["used"]:
+    if counts.visible == counts.used:
         return None
     return (
-        f"{counts['visible']} accelerators are visible and {counts['used']} is used: several would multiply the "
+        f"{counts.visible} accelerators are visible and {counts.used} is used: several would multiply the "
         "recipe's batch size; CUDA_VISIBLE_DEVICES says which"
     )
 

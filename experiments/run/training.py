@@ -27,7 +27,10 @@ from baselines import Adapted
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, Metrics
 from experiments.run.devices import OneDeviceArguments, synchronize
+from schema.record import Epoch, Step
+from schema.record import History as RecordedHistory
 from schema.run import RunSpec
+from schema.sections import Recipe
 
 _POINTS_PER_EPOCH = 10
 """Loss values kept per epoch in the history."""
@@ -41,8 +44,8 @@ class History:
     there is no epoch to keep.
     """
 
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
     best_epoch: float | None = None
     diverged: str | None = None
     train_seconds: float = 0.0
@@ -50,9 +53,9 @@ class History:
     tokens: int = 0
     examples: int = 0
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> RecordedHistory:
         """The `history` of a run record."""
-        return {"steps": self.steps, "epochs": self.epochs, "best_epoch": self.best_epoch}
+        return RecordedHistory(steps=self.steps, epochs=self.epochs, best_epoch=self.best_epoch)
 
 
 class TwoRateTrainer(Trainer):
@@ -94,7 +97,7 @@ class TwoRateTrainer(Trainer):
         return SequentialSampler(eval_dataset)
 
 
-def parameter_groups(adapted: Adapted, recipe: dict[str, Any], decay_vectors: bool) -> list[dict[str, Any]]:
+def parameter_groups(adapted: Adapted, recipe: Recipe, decay_vectors: bool) -> list[dict[str, Any]]:
     """AdamW's groups: adapter then head, decayed then not; `part` says which.
 
     Matrices are decayed and vectors are not, in the head and in every adapter, except where `decay_vectors` says that
@@ -104,11 +107,11 @@ def parameter_groups(adapted: Adapted, recipe: dict[str, Any], decay_vectors: bo
     def split(part: str, named: list[tuple[str, nn.Parameter]], rate: float, vectors: bool) -> list[dict[str, Any]]:
         decayed = [p for _, p in named if p.ndim > 1 or vectors]
         plain = [p for _, p in named if not (p.ndim > 1 or vectors)]
-        groups = [(decayed, recipe["weight_decay"]), (plain, 0.0)]
+        groups = [(decayed, recipe.weight_decay), (plain, 0.0)]
         return [{"params": group, "lr": rate, "weight_decay": decay, "part": part} for group, decay in groups if group]
 
-    adapter = split("adapter", adapted.adapter_parameters(), recipe["learning_rate"], decay_vectors)
-    return adapter + split("head", adapted.head_parameters(), recipe["head_learning_rate"], False)
+    adapter = split("adapter", adapted.adapter_parameters(), recipe.learning_rate, decay_vectors)
+    return adapter + split("head", adapted.head_parameters(), recipe.head_learning_rate, False)
 
 
 def trainer(
@@ -124,31 +127,31 @@ def trainer(
     Raises:
         SpecError: if so many steps do not suit the method's own schedule.
     """
-    recipe, options = spec["recipe"], family.trainer_options()
-    batches = math.ceil(len(train) / recipe["batch_size"])  # type: ignore[arg-type]  # not typed as sized
-    steps_per_epoch = math.ceil(batches / recipe["accumulation"])
-    total_steps = math.ceil(steps_per_epoch * recipe["epochs"])
+    recipe, options = spec.recipe, family.trainer_options()
+    batches = math.ceil(len(train) / recipe.batch_size)  # type: ignore[arg-type]  # not typed as sized
+    steps_per_epoch = math.ceil(batches / recipe.accumulation)
+    total_steps = math.ceil(steps_per_epoch * recipe.epochs)
     arguments = OneDeviceArguments(
         output_dir=str(folder / "trainer"),
-        num_train_epochs=recipe["epochs"],
-        per_device_train_batch_size=recipe["batch_size"],
-        per_device_eval_batch_size=recipe["eval_batch_size"],
-        gradient_accumulation_steps=recipe["accumulation"],
-        learning_rate=recipe["learning_rate"],
-        lr_scheduler_type=recipe["schedule"],
-        warmup_steps=int(recipe["warmup_ratio"] * total_steps),
-        max_grad_norm=recipe["max_grad_norm"],
-        label_smoothing_factor=recipe["label_smoothing"],
-        bf16=recipe["precision"] == "bfloat16",
-        fp16=recipe["precision"] == "float16",
-        train_sampling_strategy="group_by_length" if recipe["group_by_length"] else "random",
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.eval_batch_size,
+        gradient_accumulation_steps=recipe.accumulation,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=int(recipe.warmup_ratio * total_steps),
+        max_grad_norm=recipe.max_grad_norm,
+        label_smoothing_factor=recipe.label_smoothing,
+        bf16=recipe.precision == "bfloat16",
+        fp16=recipe.precision == "float16",
+        train_sampling_strategy="group_by_length" if recipe.group_by_length else "random",
         eval_strategy="epoch",
         save_strategy="no",
         logging_steps=max(1, steps_per_epoch // _POINTS_PER_EPOCH),
         logging_nan_inf_filter=False,
         report_to=[],
-        seed=spec["seeds"]["data"],
-        data_seed=spec["seeds"]["data"],
+        seed=spec.seeds.data,
+        data_seed=spec.seeds.data,
         include_num_input_tokens_seen="non_padding" if options.counts_tokens else "no",
         label_names=["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -166,7 +169,7 @@ def trainer(
         compute_loss_func=options.compute_loss_func,
         evaluate=options.evaluate,
         callbacks=[*options.callbacks, *_own_steps(adapted, total_steps)],
-        parameter_groups=parameter_groups(adapted, recipe, spec["method"]["decay_vectors"]),
+        parameter_groups=parameter_groups(adapted, recipe, spec.method.decay_vectors),
     )
     run.remove_callback(PrinterCallback)
     if run.pop_callback(ProgressCallback):
@@ -259,13 +262,13 @@ class _BestEpoch(TrainerCallback):
         rates = {group["part"]: group["lr"] for group in optimizer.param_groups} if optimizer else {}
         loss = float(logs["loss"])
         self.history.steps.append(
-            {
-                "step": state.global_step,
-                "epoch": state.epoch,
-                "loss": loss,
-                "learning_rate": rates.get("adapter"),
-                "head_learning_rate": rates.get("head"),
-            }
+            Step(
+                step=state.global_step,
+                epoch=state.epoch or 0.0,
+                loss=loss,
+                learning_rate=rates.get("adapter"),
+                head_learning_rate=rates.get("head"),
+            )
         )
         if not math.isfinite(loss):
             self.history.diverged = "the training loss is not finite"
@@ -289,7 +292,7 @@ class _BestEpoch(TrainerCallback):
         score = -score if score is not None and self._primary == "loss" else score
         timing = ("runtime", "samples_per_second", "steps_per_second")
         self.history.epochs.append(
-            {"epoch": epoch, "selection": {name: value for name, value in selection.items() if name not in timing}}
+            Epoch(epoch=epoch, selection={name: value for name, value in selection.items() if name not in timing})
         )
         if (
             not state.global_step
@@ -313,6 +316,5 @@ class _BestEpoch(TrainerCallback):
 
 
 def _as_epoch(epochs: float | None) -> float:
-    """How many epochs are done, to 4 decimals; an int where they are whole."""
-    rounded = round(epochs or 0, 4)
-    return int(rounded) if rounded == int(rounded) else rounded
+    """How many epochs are done, to 4 decimals."""
+    return round(epochs or 0.0, 4)
