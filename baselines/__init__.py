@@ -7,6 +7,7 @@ PEFT's methods are used as they are; only what PEFT lacks (full fine-tuning, Bit
 
 import gpart  # noqa: F401  first: it repairs a torchvision that does not fit torch
 from baselines.adapted import Adapted
+from baselines.errors import MethodError
 from baselines.registry import adapt
 from baselines.selection import BitFit, FullFineTuning, HeadOnly, TrainableSelection, Untrained
 
@@ -15,6 +16,7 @@ __all__ = [
     "BitFit",
     "FullFineTuning",
     "HeadOnly",
+    "MethodError",
     "TrainableSelection",
     "Untrained",
     "adapt",

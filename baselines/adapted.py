@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from baselines.checkpoint import stored_bytes
+from baselines.errors import MethodError
 
 NamedParameters = list[tuple[str, nn.Parameter]]
 
@@ -159,7 +160,7 @@ def head_modules(model: nn.Module, head: Sequence[str]) -> list[str]:
         matches = [name for name in names if f".{name}".endswith(f".{wanted}")]
         if not matches:
             top = ", ".join(name for name, _ in model.named_children())
-            raise ValueError(f"head: {wanted!r} names no module of {type(model).__name__}; at its top are: {top}")
+            raise MethodError(f"head: {wanted!r} names no module of {type(model).__name__}; at its top are: {top}")
         found += matches
     return found
 

@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from baselines.adapted import Adapted, NamedParameters, count, head_modules, within
 from baselines.checkpoint import check_fits, check_whole
+from baselines.errors import MethodError
 from baselines.hooks import ADAPTER, hooks_of
 
 WEIGHTS = "adapter_model.safetensors"
@@ -53,7 +54,7 @@ class InjectedAdapter(Adapted):
             ValueError: if the targets or the head match nothing, or more than they say.
         """
         if config.is_prompt_learning:
-            raise ValueError(
+            raise MethodError(
                 f"method.config: {type(config).__name__} adds tokens to the input; "
                 "accepted are the methods of PEFT that adapt weights"
             )
@@ -65,7 +66,9 @@ class InjectedAdapter(Adapted):
             with _own_generator(init_seed):
                 wrapped = get_peft_model(model, own, ADAPTER, low_cpu_mem_usage=on_meta)
         except NoMatchingPeftModuleError as error:
-            raise ValueError(_no_match(model, config.target_modules, modules)) from error
+            raise MethodError(_no_match(model, config.target_modules, modules)) from error
+        except ValueError as error:  # what PEFT refuses; anything else is no refusal
+            raise MethodError(f"method.config: {error}") from error
         adapted = cls(wrapped, config, modules)
         adapted._check_targets()
         adapted._check_head()
@@ -79,12 +82,12 @@ class InjectedAdapter(Adapted):
         names = self.model.base_model.targeted_module_names
         unmatched = sorted(t for t in targets if not any(f".{name}".endswith(f".{t}") for name in names))
         if unmatched:
-            raise ValueError(_no_match(self.model.base_model.model, unmatched, self.head))
+            raise MethodError(_no_match(self.model.base_model.model, unmatched, self.head))
 
     def _check_head(self) -> None:
         wrapped = sorted(name.removeprefix(PREFIX) for name, _ in self._head_wrappers())
         if wrapped != sorted(self.head):
-            raise ValueError(
+            raise MethodError(
                 f"head: {list(self.head)} is not what PEFT trains, which matches names by their ending: {wrapped}; "
                 "name all of these, or rename the module of the backbone"
             )
@@ -178,7 +181,7 @@ class InjectedAdapter(Adapted):
         own = self.model.peft_config[ADAPTER]
         if isinstance(own, AdaLoraConfig):
             if own.tinit + own.tfinal >= steps:
-                raise ValueError(
+                raise MethodError(
                     f"method.config.tinit={own.tinit}, method.config.tfinal={own.tfinal}: training takes {steps} "
                     "steps; accepted: a sum below that"
                 )

@@ -9,6 +9,7 @@ from peft import PeftConfig
 from torch import nn
 
 from baselines.adapted import Adapted
+from baselines.errors import MethodError
 from baselines.injection import InjectedAdapter
 from baselines.selection import SelectedParameters, TrainableSelection
 
@@ -31,7 +32,7 @@ def adapt(model: nn.Module, config: Any, *, head: Sequence[str], init_seed: int)
         return InjectedAdapter.inject(model, config, head=head, init_seed=init_seed)
     if isinstance(config, TrainableSelection):
         return SelectedParameters.select(model, config, head)
-    raise ValueError(
+    raise MethodError(
         f"method.config: {config!r} is not a method's configuration; accepted are a peft.PeftConfig and "
         "objects with selects(parameter_name), such as baselines.FullFineTuning"
     )

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from baselines.adapted import Adapted, NamedParameters, count, head_modules, within
 from baselines.checkpoint import check_fits, check_whole
+from baselines.errors import MethodError
 
 WEIGHTS = "trained.safetensors"
 DESCRIPTION = "trained.json"
@@ -84,12 +85,12 @@ class SelectedParameters(Adapted):
         """
         if isinstance(config, HeadOnly) and isinstance(config, Untrained) == bool(head):
             has, other = ("a new head", "head") if head else ("no new head", "untrained")
-            raise ValueError(f"method={config.name}: the backbone has {has}; accepted: method={other}")
+            raise MethodError(f"method={config.name}: the backbone has {has}; accepted: method={other}")
         adapted = cls(model, config, head_modules(model, head))
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(within(parameter_name, adapted.head) or config.selects(parameter_name))
         if not isinstance(config, HeadOnly) and not adapted.theta:
-            raise ValueError(
+            raise MethodError(
                 f"method={adapted.name}: selects no parameter of {type(model).__name__}; "
                 "accepted: a backbone that has some"
             )

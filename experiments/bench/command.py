@@ -226,7 +226,7 @@ def bench(
         "setting": setting,
         **options,
         "targets": measured,
-        "provenance": provenance.collect("off"),
+        "provenance": provenance.collect(Provenance(), "off"),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     record.write_json(out, result)

@@ -161,14 +161,18 @@ def _scored(folder: Path, task_family: str | None) -> Record:
     result = record.read(folder)
     if result is None or result.metrics.selection is None or task_family not in (None, result.config.task.family):
         kind = f"a run on {task_family}/*" if task_family else "a run"
-        raise SpecError([f"RUN={folder}: no record of {kind} that was scored; accepted: a folder with such a record.json"])
+        raise SpecError(
+            [f"RUN={folder}: no record of {kind} that was scored; accepted: a folder with such a record.json"]
+        )
     return result
 
 
 def _moved(spec: RunSpec, overrides: Mapping[str, str | None]) -> RunSpec:
     """The run with its data and backbone in the folders that are given."""
     moved = {
-        name: getattr(spec, name).model_copy(update={"path": path}) for name, path in overrides.items() if path is not None
+        name: getattr(spec, name).model_copy(update={"path": path})
+        for name, path in overrides.items()
+        if path is not None
     }
     return spec.model_copy(update=moved)
 

@@ -15,8 +15,8 @@ from baselines import Adapted
 from experiments.diagnostics.isometry import measure_isometry
 from experiments.diagnostics.landscape import measure_landscape
 from experiments.diagnostics.snapshots import Snapshots
-from schema.sections import Diagnostics as Options
 from experiments.families.family import Examples, Family
+from schema.sections import Diagnostics as Options
 
 __all__ = ["MEASURES", "Subject", "measure"]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from schema.sections import Diagnostics as Options
 from baselines import Adapted
 from experiments.diagnostics import distances
 from experiments.diagnostics.jacobian import measure_jacobian
@@ -17,6 +15,7 @@ from experiments.diagnostics.precision import dropout, precision
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.diagnostics.update import trained_values, weight_update
 from experiments.diagnostics.weight_map import NotAWeightMapError, WeightMap
+from schema.sections import Diagnostics as Options
 
 VERSION = 1
 """Of the definitions in docs/RECORD.md."""

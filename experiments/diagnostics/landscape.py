@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,8 @@ from baselines import Adapted
 from experiments.diagnostics.curvature import Hessian, measure_curvature
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.diagnostics.training_loss import TrainingLoss, at_rest
-from schema.sections import Diagnostics as Options
 from experiments.families.family import Examples, Family
+from schema.sections import Diagnostics as Options
 
 VERSION = 1
 

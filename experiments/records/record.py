@@ -1,4 +1,4 @@
-"""The files of a run: `attempt.json` when it begins, `record.json` when it has ended (schema.record, docs/RECORD.md)."""
+"""The files of a run: `attempt.json` when it begins, `record.json` when it has ended (docs/RECORD.md)."""
 
 from __future__ import annotations
 

@@ -78,7 +78,9 @@ def _measure(plan: Plan, folder: Path, result: Record) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     prepared = preflight.prepare(spec, plan.identity.hashed)
     if prepared.id != plan.id:
-        raise SpecError(["data.path, backbone.path: changed since the run was planned; accepted: the same command again"])
+        raise SpecError(
+            ["data.path, backbone.path: changed since the run was planned; accepted: the same command again"]
+        )
     if spec.backbone.source == "embedded":
         # Once for all runs, so it is no part of the time of any.
         started = time.perf_counter()

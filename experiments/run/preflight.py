@@ -91,18 +91,14 @@ def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepa
     from experiments.data import sources, weights
 
     known = references or {}
-    source = sources.source_of(
-        spec.task, spec.data, timeout=spec.hub_timeout, reference=known.get("data_reference")
-    )
-    backbone = weights.weights_of(
-        spec.backbone, timeout=spec.hub_timeout, reference=known.get("backbone_reference")
-    )
+    source = sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout, reference=known.get("data_reference"))
+    backbone = weights.weights_of(spec.backbone, timeout=spec.hub_timeout, reference=known.get("backbone_reference"))
     key = cell_key(spec, sources.subset_name(source, spec))
     if spec.plan:
         return Prepared(spec, source, backbone, key, Identity())
     errors = source.errors() + backbone.errors()
     if errors:
-        raise SpecError(errors + _unfit(Prepared(spec, source, backbone, key, Identity())))
+        raise SpecError(errors + _fit(Prepared(spec, source, backbone, key, Identity()))[0])
     return Prepared(
         spec, source, backbone, key, Identity(hashed=covered(spec, source.reference(), backbone.reference()))
     )
@@ -114,21 +110,24 @@ def sizes(prepared: Prepared) -> Sizes:
     Raises:
         SpecError: every setting that does not fit the backbone or the machine, naming key and value.
     """
-    errors = _unfit(prepared)
+    errors, counted = _fit(prepared)
     if errors:
         raise SpecError(errors)
-    return model_sizes(adapted(prepared.spec, prepared.family.meta()))
+    return counted
 
 
-def _unfit(prepared: Prepared) -> list[str]:
-    """Every line that `sizes` refuses a run with; what the folders themselves are wrong in is not repeated."""
+def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
+    """Every line that `sizes` refuses a run with, or else the counts; none for a method that looks at the weights."""
     errors = _precision_errors(prepared.spec)
     try:
         errors += prepared.family.check()
-        adapted(prepared.spec, prepared.family.meta())
+        return errors, model_sizes(adapted(prepared.spec, prepared.family.meta()))
     except SpecError as error:
         errors += error.errors
-    return errors
+    except NotImplementedError as error:
+        if "meta" not in str(error):
+            raise
+    return errors, Sizes()
 
 
 def _precision_errors(spec: RunSpec) -> list[str]:
@@ -155,7 +154,7 @@ def adapted(spec: RunSpec, model: nn.Module) -> Adapted:
         return baselines.adapt(model, config, head=spec.backbone.head, init_seed=spec.seeds.init)
     except InstantiationException as error:
         raise SpecError([" ".join(f"method.config: {error.__cause__ or error}".split())]) from error
-    except baselines.Misfit as error:
+    except baselines.MethodError as error:
         raise SpecError([" ".join(str(error).split())]) from error
 
 

@@ -47,7 +47,9 @@ def _shown(name: str, score: float | None) -> str:
 
 def plan_report(spec: RunSpec, sizes: Sizes) -> str:
     """Counts and memory of a run that has not been made."""
-    trainable, total = sizes.trainable or 0, sizes.total or 0
+    if sizes.trainable is None or sizes.total is None or sizes.theta is None:
+        return f"plan: {spec.method.name} looks at the weights: nothing can be counted without them"
+    trainable, total = sizes.trainable, sizes.total
     states = 3 * trainable  # gradient and AdamW's two moments
     rows = {
         "recipe": spec.recipe.name,
@@ -55,7 +57,7 @@ def plan_report(spec: RunSpec, sizes: Sizes) -> str:
         "head": f"{sizes.head:,} trainable values of the head",
         "adapted": f"{sizes.adapted_weights:,} weights that the method may change",
         "backbone": f"{sizes.total:,} parameters in all",
-        "checkpoint": f"{_megabytes(trainable)} of values, {_megabytes(sizes.theta or 0)} without the head",
+        "checkpoint": f"{_megabytes(trainable)} of values, {_megabytes(sizes.theta)} without the head",
         "memory": f"{_megabytes(total + states)} for weights, gradients and AdamW; activations come on top",
     }
     title = f"plan: {spec.method.name} on {spec.task_name}, {spec.backbone.name} (nothing loaded or run)"
