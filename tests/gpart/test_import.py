@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ ROOT = Path(gpart.__file__).resolve().parent.parent
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_wheel_holds_every_folder_of_the_package_and_no_other() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in (ROOT / "gpart").rglob("*.py")}
+    assert set(listed) == folders
 
 
 def test_the_repair_is_done_once_and_transforms_work() -> None:
