@@ -35,14 +35,27 @@ def reachable(spec: RunSpec) -> None:
     """
     if spec["plan"]:
         return
+    resolved = hub.resolve_all(_required(spec), spec["hub_timeout"])
+    for note in dict.fromkeys(found.note for found in resolved if found.note):
+        print(f"note: {note}")
+
+
+def fetch(spec: RunSpec) -> None:
+    """Download what a run needs from the hub; what is cached is left alone.
+
+    Raises:
+        SpecError: if the hub does not hand it over whole.
+    """
+    for requirement in _required(spec):
+        hub.folder(requirement, hub.resolve(requirement, spec["hub_timeout"]).commit)
+
+
+def _required(spec: RunSpec) -> list[hub.Requirement]:
     from experiments.data import sources
 
     parts = sources.sections(spec["task"]) if spec["data"]["source"] == "hub" else []
     needed = [requirement for part in parts if part["hub"]["path"] for requirement in hub.dataset(part)]
-    needed += [hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else []
-    resolved = hub.resolve_all(needed, spec["hub_timeout"])
-    for note in dict.fromkeys(found.note for found in resolved if found.note):
-        print(f"note: {note}")
+    return needed + ([hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else [])
 
 
 def prepare(spec: RunSpec) -> Prepared:

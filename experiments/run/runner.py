@@ -50,6 +50,7 @@ def run(spec: RunSpec) -> dict[str, Any] | None:
         asked += [name for name in measured or () if name not in asked]
         if lacking:
             print(f"note: its record lacks diagnostics of {', '.join(lacking)}: run again, the record so far is kept")
+        preflight.fetch(spec)
         result, remark = _attempt(prepared, folder), ""
     print(run_report(result, folder, remark))
     if result["outcome"] != "ok":
