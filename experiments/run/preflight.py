@@ -78,6 +78,18 @@ def reachable(spec: RunSpec) -> None:
         print(f"note: {note}")
 
 
+def fetch(spec: RunSpec) -> None:
+    """Download what a run needs from the hub, so that what breaks off leaves nothing behind; what is cached is kept.
+
+    Raises:
+        SpecError: if the hub does not hand it over whole.
+    """
+    from experiments.data.requirements import of_run
+
+    for requirement in of_run(spec):
+        hub.folder(requirement, hub.resolve(requirement, spec.hub_timeout).commit)
+
+
 def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepared:
     """Find data and weights, and name the run.
 

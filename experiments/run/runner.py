@@ -49,6 +49,7 @@ def run(spec: RunSpec, notices: Sequence[str] = ()) -> Record | None:
         preflight.sizes(prepared)
         if lacking:
             print(f"note: its record lacks diagnostics of {', '.join(lacking)}: run again, the record so far is kept")
+        preflight.fetch(spec)
         result, remark = _attempt(prepared.plan(_measuring(spec, known)), folder, spec.isolation == "process"), ""
     print(run_report(result, folder, remark))
     if result.outcome != "ok":

@@ -93,8 +93,8 @@ def tiny(tiny_backbone: Path, tiny_glue: Path, tmp_path: Path) -> list[str]:
 def run_py() -> Runner:
     """Runs `python run.py ...` as a user would, and returns its exit status and what it printed."""
 
-    def run(*arguments: str, cwd: Path = ROOT, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "run.py"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600, check=False)
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600, check=False, env=env)
 
     return run
