@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.configuration.command_line import CommandLine
 from experiments.configuration.groups import CONF, searched
 from experiments.configuration.overrides import needless, override_errors
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.configuration.usage import usage
 from experiments.errors import RunFailed, SpecError
 
@@ -34,14 +34,14 @@ def _job(composed: DictConfig) -> None:
     `main` without Hydra's own report of it.
     """
     try:
-        spec = RunSpec.from_config(composed)
+        spec, notices = parse(composed)
         # Imported here: torch takes seconds, and a wrong key should be answered at once.
         from experiments.run import preflight
 
         preflight.reachable(spec)
         from experiments.run import runner
 
-        runner.run(spec)
+        runner.run(spec, notices)
     except (SpecError, RunFailed) as error:
         _print_errors(error.errors if isinstance(error, SpecError) else [str(error)])
         if HydraConfig.get().mode == RunMode.MULTIRUN:

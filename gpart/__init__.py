@@ -6,21 +6,17 @@ process that has not imported it, PEFT fails on a GPart checkpoint with KeyError
     from peft import get_peft_model
     from gpart import GPartConfig
     model = get_peft_model(base, GPartConfig(d=23040, target_modules=["query", "value"], task_type="SEQ_CLS"))
+
+Inside, a folder imports those behind it alone: `tuner` (PEFT's config, model and layer), `compute` (the forward and
+backward of an adapted layer), `partition` (the map P), `kernels` (P in Triton).
 """
 
 from gpart._torchvision import ensure_torchvision
 
 ensure_torchvision()
 
-from gpart import compat  # noqa: E402  PEFT cannot be imported before the line above
-from gpart.config import GPartConfig  # noqa: E402
-from gpart.definition import AdaptedLayer  # noqa: E402
-from gpart.hotswap import hotswap_adapter  # noqa: E402
-from gpart.layer import GPartLayer  # noqa: E402
-from gpart.model import GPartModel  # noqa: E402
-from gpart.partition import Partition  # noqa: E402
-
-compat.register(GPartConfig, GPartModel)
+from gpart.partition import AdaptedLayer, Partition  # noqa: E402  PEFT cannot be imported before the line above
+from gpart.tuner import GPartConfig, GPartLayer, GPartModel, hotswap_adapter  # noqa: E402
 
 __all__ = [
     "AdaptedLayer",

@@ -12,15 +12,16 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 Array = np.ndarray[Any, np.dtype[np.uint64]]
 #: Positions at a time on the CPU, so that temporaries stay in its cache.
 _AT_ONCE = 1 << 15
-_GAMMA, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+#: The generator's constants: its step, and the multipliers of its output.
+GAMMA, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _MASK = (1 << 64) - 1
 
 
 def splitmix64(value: int) -> int:
     """The generator's output at state `value`, from 0 to 2**64 - 1."""
-    value = (value + _GAMMA) & _MASK
-    value = ((value ^ (value >> 30)) * _MIX_1) & _MASK
-    value = ((value ^ (value >> 27)) * _MIX_2) & _MASK
+    value = (value + GAMMA) & _MASK
+    value = ((value ^ (value >> 30)) * MIX_1) & _MASK
+    value = ((value ^ (value >> 27)) * MIX_2) & _MASK
     return value ^ (value >> 31)
 
 
@@ -37,9 +38,9 @@ def hash_groups(positions: Tensor, d: int, seed: int) -> Tensor:
     """
     if positions.device.type == "cpu" and type(positions) is Tensor and not is_functorch_wrapped_tensor(positions):
         return _on_cpu(positions, d, seed)
-    state = positions + _signed(seed + _GAMMA)
-    state = (state ^ _shift_right(state, 30)) * _signed(_MIX_1)
-    state = (state ^ _shift_right(state, 27)) * _signed(_MIX_2)
+    state = positions + signed(seed + GAMMA)
+    state = (state ^ _shift_right(state, 30)) * signed(MIX_1)
+    state = (state ^ _shift_right(state, 27)) * signed(MIX_2)
     state = state ^ _shift_right(state, 31)
     # torch has no unsigned remainder: split off the top bit, whose weight is 2**63.
     low = torch.remainder(state & ((1 << 63) - 1), d)
@@ -52,7 +53,7 @@ def _on_cpu(positions: Tensor, d: int, seed: int) -> Tensor:
     groups = np.empty_like(flat)
     for low in range(0, len(flat), _AT_ONCE):
         part = slice(low, low + _AT_ONCE)
-        _mixed(flat[part], (seed + _GAMMA) & _MASK, groups[part])
+        _mixed(flat[part], (seed + GAMMA) & _MASK, groups[part])
         quotient = groups[part] // np.uint64(d)
         quotient *= np.uint64(d)
         groups[part] -= quotient
@@ -63,14 +64,14 @@ def _mixed(positions: Array, offset: int, state: Array) -> None:
     """Write the generator's outputs to `state`."""
     shifted = np.empty_like(state)
     np.add(positions, np.uint64(offset), out=state)
-    for bits, factor in ((30, _MIX_1), (27, _MIX_2), (31, None)):
+    for bits, factor in ((30, MIX_1), (27, MIX_2), (31, None)):
         np.right_shift(state, np.uint64(bits), out=shifted)
         state ^= shifted
         if factor is not None:
             state *= np.uint64(factor)
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
     """The int64 with the low 64 bits of `value`."""
     return (value + (1 << 63)) % (1 << 64) - (1 << 63)
 

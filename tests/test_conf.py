@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 
 from experiments.commands.search import space
 from experiments.configuration.overrides import CONF, options
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
+from schema.run import RunSpec
 
 FILES = sorted(CONF.rglob("*.yaml"))
 RECIPES = [name for name in options("recipe") if name != "default"]
@@ -26,7 +27,7 @@ SEARCHED = ("minilm-l6", "deit-tiny-patch16-224", "stories260K-llama")
 
 def load(*overrides: str) -> RunSpec:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return RunSpec.from_config(compose("config", list(overrides)))
+        return parse(compose("config", list(overrides)))[0]
 
 
 def test_the_walk_sees_every_file() -> None:

@@ -18,7 +18,7 @@ import torch
 from baselines import Adapted
 from experiments import families
 from experiments.configuration.identity import file_digest
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import recorded
 from experiments.data import sources
 from experiments.data import weights as backbones
 from experiments.data.splits import Splits
@@ -29,6 +29,7 @@ from experiments.families.math.generation import Comparison, compare_batched
 from experiments.families.math.harness import harness_scores
 from experiments.records import record
 from experiments.run import preflight
+from schema.run import RunSpec
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
             damaged or changed.
     """
     result = _ended_ok(folder, task_family)
-    spec = RunSpec(result["config"])
+    spec = recorded(result["config"])
     for section, path in overrides.items():
         if path is not None:
             spec[section]["path"] = path
@@ -109,12 +110,12 @@ def rescore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     frame = pd.read_parquet(folder / "predictions.parquet")
     then: dict[str, Any] = {}
     now: dict[str, Any] = {}
-    for split, recorded in tests.items():
+    for split, scored in tests.items():
         part = frame[frame["split"] == split]
         scores = rescored(list(part["generation"]), list(part["gold"]), result["config"]["task"], split)
         prefix = "" if split == "test" else f"{split} "
         now |= {f"{prefix}{name}": value for name, value in scores.items()}
-        then |= {f"{prefix}{name}": recorded[name] for name in scores}
+        then |= {f"{prefix}{name}": scored[name] for name in scores}
     return then, now
 
 

@@ -5,7 +5,6 @@ Hydra stops at the first unknown group option or key; here every wrong override 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from itertools import product
 from typing import Any
@@ -21,11 +20,10 @@ from yaml import YAMLError
 from experiments.configuration.command_line import CommandLine
 from experiments.configuration.groups import CONF, further_folders, groups, options, searched
 from experiments.configuration.resolvers import columns
-from experiments.configuration.rules import rules
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.errors import SpecError
-
-__all__ = ["CONF", "needless", "options", "override_errors"]
+from experiments.families import spec_of
+from schema import validation
 
 
 def override_errors(arguments: Iterable[str]) -> list[str]:
@@ -78,7 +76,7 @@ def _group_errors(override: Override) -> list[str]:
         return []
     choices = options(group)
     return [
-        f"{group}={value or 'null'}: unknown {group}{_nearest(value, choices)}; accepted: {_list(choices)}"
+        f"{group}={value or 'null'}: unknown {group}{validation.nearest(value, choices)}; accepted: {_list(choices)}"
         for value in _values(override)
         if value not in choices
     ]
@@ -92,9 +90,9 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     if isinstance(composed, str):
         return [composed]
     known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(composed, o.key_or_group)]
-    accepted = rules(OmegaConf.select(composed, "task.family"))
+    accepted = validation.keys(spec_of(str(OmegaConf.select(composed, "task.family"))))
     errors = [
-        f"{key}: unknown key{_nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
+        f"{key}: unknown key{validation.nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
     ]
     wrong_columns = _column_errors(chosen, str(composed.task.name))
@@ -105,9 +103,9 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
         if not override.is_delete():
             OmegaConf.update(composed, override.key_or_group, override.value(), force_add=True)
     try:
-        RunSpec.from_config(composed)
+        parse(composed)
     except SpecError as error:
-        errors += [_with_suggestion(line, accepted) for line in error.errors]
+        errors += error.errors
     return errors
 
 
@@ -120,12 +118,6 @@ def _column_errors(chosen: list[Override], task: str) -> list[str]:
         for recipe, name in pairs
         if (tasks := columns(recipe)) and name not in tasks
     ]
-
-
-def _with_suggestion(line: str, accepted: Iterable[str]) -> str:
-    """An error of the whole configuration; an unknown key, added behind "+", with the key that may have been meant."""
-    key, unknown, rest = line.partition(": unknown key;")
-    return f"{key}: unknown key{_nearest(key, accepted)};{rest}" if unknown else line
 
 
 def _composed(lines: list[str]) -> DictConfig | str:
@@ -150,11 +142,6 @@ def _exists(config: DictConfig, key: str) -> bool:
 def _siblings(config: DictConfig, key: str) -> list[str]:
     parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
     return sorted(map(str, parent)) if isinstance(parent, DictConfig) else sorted(map(str, config))
-
-
-def _nearest(value: Any, choices: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(value), list(choices), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _list(choices: list[str], most: int = 24) -> str:

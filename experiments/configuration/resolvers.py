@@ -13,9 +13,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.configuration.groups import found
+from experiments.families import FAMILIES, sections_of
 
 DEFAULT = "default"
-_EMBEDDED_BACKBONES = {"vision": "embedded-vit", "math": "embedded-causal"}
 
 
 def register() -> None:
@@ -26,7 +26,8 @@ def register() -> None:
 
 def embedded_backbone(task: str) -> str:
     """The suite's own backbone for a task, by the family that its name begins with (conf/profile/embedded.yaml)."""
-    return _EMBEDDED_BACKBONES.get(str(task).partition("/")[0], "embedded-encoder")
+    family = task.partition("/")[0]
+    return sections_of(family if family in FAMILIES else FAMILIES[0]).embedded_backbone
 
 
 def recipe_for(method: str, backbone: str, task: str) -> str:

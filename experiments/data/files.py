@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from experiments.data import hub
+from experiments.data.hub_cache import holds_split
 
 FORMATS = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
 ACCEPTED = "SPLIT.parquet, SPLIT-*.parquet, or SPLIT.jsonl, .json, .csv, .tsv (also .gz)"
@@ -34,7 +35,7 @@ def split_files(folder: Path, split: str) -> list[Path]:
         FileError: if the split is there in more than one format.
     """
     found = [path for path in sorted(folder.glob(f"*{split}*")) if path.is_file() and _suffix(path) in FORMATS]
-    files = [path for path in found if hub.holds_split(path, split) or _is_shard(path, split)]
+    files = [path for path in found if holds_split(path, split) or _is_shard(path, split)]
     if len({"".join(path.suffixes) for path in files}) > 1 or (len(files) > 1 and _suffix(files[0]) in _TEXT_FORMATS):
         names = ", ".join(path.name for path in files)
         raise FileError(f"split {split} of {folder} is there more than once ({names})")
@@ -43,7 +44,7 @@ def split_files(folder: Path, split: str) -> list[Path]:
 
 def cached_hub_files(task: Mapping[str, Any], split: str) -> list[Path] | None:
     """The files of a split of the hub's in the local cache, or None where it does not hold them all."""
-    return _hub_files(task, split, hub.cached_folder)
+    return _hub_files(task, split, hub.cached)
 
 
 def hub_files(task: Mapping[str, Any], split: str) -> list[Path]:
@@ -52,7 +53,7 @@ def hub_files(task: Mapping[str, Any], split: str) -> list[Path]:
     Raises:
         SpecError: if the hub does not hand them over, saying why and the ways on.
     """
-    found = _hub_files(task, split, hub.download)
+    found = _hub_files(task, split, lambda needed: hub.folder(needed, hub.resolve(needed).commit))
     assert found is not None
     return found
 

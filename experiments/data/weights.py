@@ -69,24 +69,42 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def location(backbone: Backbone) -> tuple[str, dict[str, Any]]:
-    """What `from_pretrained` is called with: a folder, or a name on the hub and its revision."""
+    """What `from_pretrained` is called with: a folder, whose files are fetched first where they are the hub's.
+
+    By its folder: by its name transformers would ask the hub even for what is cached.
+
+    Raises:
+        SpecError: if the hub does not hand the files over.
+    """
     if backbone["source"] == "embedded":
         return str(embedded.folder(backbone["name"])), {}
     if backbone["source"] == "local":
         return str(backbone["path"]), {}
-    cached = hub.cached_folder(hub.model(backbone))
-    # By its folder: by its name transformers would ask the hub even for what is cached.
-    return (str(cached), {}) if cached else (backbone["hub"], {"revision": backbone["revision"]})
+    return str(hub_folder(hub.model(backbone))), {}
+
+
+def hub_folder(requirement: hub.Requirement) -> Path:
+    """The folder of what is required of the hub, at the commit that its revision is at.
+
+    Raises:
+        SpecError: if the hub does not hand the files over.
+    """
+    return hub.folder(requirement, hub.resolve(requirement).commit)
 
 
 def config(backbone: Backbone) -> PretrainedConfig:
-    """The architecture's configuration: from the folder, from the YAML, or else from the hub."""
+    """The architecture's configuration: from the folder, from the YAML, or else from the hub.
+
+    Raises:
+        SpecError: if the hub does not hand it over.
+    """
     if backbone["source"] == "local":
         return AutoConfig.from_pretrained(backbone["path"])
     if backbone["architecture"]:
         return AutoConfig.for_model(**backbone["architecture"])
-    source, options = location(backbone)
-    return AutoConfig.from_pretrained(source, **options)
+    if backbone["source"] == "hub":
+        return AutoConfig.from_pretrained(hub_folder(hub.configuration(backbone)))
+    return AutoConfig.from_pretrained(location(backbone)[0])
 
 
 def require_positions(found: PretrainedConfig, max_length: int) -> None:

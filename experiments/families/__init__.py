@@ -1,25 +1,36 @@
-"""What each family of tasks does in its own way, behind one interface: GLUE, vision, mathematical reasoning."""
+"""What each family of tasks (sentences, images, mathematical reasoning) does in its own way, behind one interface.
+
+A family is a folder here and a name in `FAMILIES`: `section.py` holds its keys, `family.py` its code.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from schema.run import RunSpec
 
 if TYPE_CHECKING:
-    from experiments.configuration.spec import RunSpec
     from experiments.families.family import Family
+    from experiments.families.sections import FamilySections
+
+FAMILIES = ("glue", "vision", "math")
+
+
+def sections_of(family: str) -> FamilySections:
+    """The sections of a family, by its name in `FAMILIES`; imports nothing heavy."""
+    return cast("FamilySections", import_module(f"experiments.families.{family}.section").SECTIONS)
+
+
+def spec_of(family: str) -> type[RunSpec]:
+    """What a run's configuration is validated against; without a family's own keys where there is no such family."""
+    if family not in FAMILIES:
+        return RunSpec
+    sections = sections_of(family)
+    return RunSpec[sections.task, sections.backbone]  # type: ignore[name-defined]  # known only when it runs
 
 
 def family_of(spec: RunSpec) -> Family:
     """The family of a run's task, for that run; its libraries are imported only when it is asked for."""
-    match spec["task"]["family"]:
-        case "vision":
-            from experiments.families.vision.family import Vision
-
-            return Vision(spec)
-        case "math":
-            from experiments.families.math.family import Math
-
-            return Math(spec)
-    from experiments.families.glue.family import Glue
-
-    return Glue(spec)
+    module = import_module(f"experiments.families.{spec.task.family}.family")
+    return cast("Family", module.FAMILY(spec))

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from baselines import Adapted
-from experiments.configuration.spec import RunSpec
+from schema.run import RunSpec
 
 Metrics = dict[str, float | None]
 Examples = Dataset[Mapping[str, Any]]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from experiments import diagnostics, embedded, families
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import recorded
 from experiments.data import sources
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
@@ -24,6 +24,7 @@ from experiments.families.family import save
 from experiments.records import provenance, record
 from experiments.records.mirror import mirror
 from experiments.run import preflight, roundtrip, training
+from schema.run import RunSpec
 
 DETERMINISM = "warn"
 """Deterministic kernels where torch has them, a warning where it has none."""
@@ -39,7 +40,7 @@ def execute(folder: Path) -> dict[str, Any]:
         SpecError: if the rows themselves are refused; nothing is recorded.
     """
     plan = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-    spec = RunSpec(plan["config"])
+    spec = recorded(plan["config"])
     result = record.blank(plan["id"], plan["key"], plan["config"])
     result["provenance"] = {
         "started": record.now(),

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.configuration.identity import cell_key, run_id
-from experiments.configuration.spec import RunSpec
 from experiments.data import hub
 from experiments.errors import SpecError
+from schema.run import RunSpec
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def reachable(spec: RunSpec) -> None:
     """Refuse a run whose data or weights are neither cached nor to be had.
 
     Raises:
-        SpecError: what could not be reached, and the ways on.
+        SpecError: what is missing, gated or out of reach, and the ways on.
     """
     if spec["plan"]:
         return
@@ -40,9 +40,9 @@ def reachable(spec: RunSpec) -> None:
     parts = sources.sections(spec["task"]) if spec["data"]["source"] == "hub" else []
     needed = [requirement for part in parts if part["hub"]["path"] for requirement in hub.dataset(part)]
     needed += [hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else []
-    errors = hub.check(needed, spec["hub_timeout"])
-    if errors:
-        raise SpecError(errors)
+    resolved = hub.resolve_all(needed, spec["hub_timeout"])
+    for note in dict.fromkeys(found.note for found in resolved if found.note):
+        print(f"note: {note}")
 
 
 def prepare(spec: RunSpec) -> Prepared:

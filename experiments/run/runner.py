@@ -7,23 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from experiments.configuration.identity import run_folder
-from experiments.configuration.spec import RunSpec
 from experiments.errors import RunFailed, SpecError, shorten
 from experiments.records import record
 from experiments.run import preflight
 from experiments.run.preflight import Prepared
 from experiments.run.report import plan_report, run_report
+from schema.run import RunSpec
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(spec: RunSpec) -> dict[str, Any] | None:
+def run(spec: RunSpec, notices: Sequence[str] = ()) -> dict[str, Any] | None:
     """Carry out one run unless its record says that it is done; print what came of it.
 
     Returns:
@@ -33,7 +34,7 @@ def run(spec: RunSpec) -> dict[str, Any] | None:
         SpecError: if the run is refused; nothing has been recorded.
         RunFailed: if it ended otherwise than `ok`; its record says how.
     """
-    for notice in spec.notices:
+    for notice in notices:
         print(f"note: {notice}")
     prepared = preflight.prepare(spec)
     if spec["plan"]:

@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from baselines import Adapted
-from experiments.configuration.spec import RunSpec
 from experiments.families.family import Examples, Family
+from schema.run import RunSpec
 
 _POINTS_PER_EPOCH = 10
 """Loss values kept per epoch in the history."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from gpart.blocks import Orders, block_length
-from gpart.hashing import _GAMMA, _signed
+from gpart.hashing import GAMMA, signed
 from gpart.kernels import programs
+
+if TYPE_CHECKING:
+    from gpart.partition.permutations import Permutations
 
 #: Positions, and groups, that one program handles.
 _POSITIONS, _GROUPS = 1024, 128
@@ -37,23 +39,23 @@ def add_hash(weight: Tensor, value: Tensor, start: int, seed: int, size: int = _
     if n:
         with _current(weight):
             programs.add_hash[(-(-n // size),)](
-                out, weight, value.contiguous(), start, n, _signed(seed + _GAMMA), d=value.shape[0], size=size
+                out, weight, value.contiguous(), start, n, signed(seed + GAMMA), d=value.shape[0], size=size
             )
     return out
 
 
-def add_blocks(weight: Tensor, value: Tensor, start: int, orders: Orders, size: int = _POSITIONS) -> Tensor:
-    """The same under the scheme `block`: see `add_hash`. `orders` lie on the weight's device."""
+def add_blocks(weight: Tensor, value: Tensor, start: int, permutations: Permutations, size: int = _POSITIONS) -> Tensor:
+    """The same under the scheme `block`: see `add_hash`. `permutations` lie on the weight's device."""
     out, n, d = torch.empty_like(weight), weight.numel(), value.shape[0]
-    sizes = {"d": d, "blocks": orders.blocks, "length": block_length(d), "size": size}
+    sizes = {"d": d, "blocks": permutations.blocks, "length": permutations.length, "size": size}
     if n:
         with _current(weight):
-            tables = (orders.multiplier.contiguous(), orders.shift.contiguous())
+            tables = (permutations.multiplier.contiguous(), permutations.shift.contiguous())
             programs.add_blocks[(-(-n // size),)](out, weight, value.contiguous(), *tables, start, n, **sizes)
     return out
 
 
-def collect_hash(gradient: Tensor, d: int, start: int, seed: int, size: int = _POSITIONS) -> Tensor:
+def segment_sum_hash(gradient: Tensor, d: int, start: int, seed: int, size: int = _POSITIONS) -> Tensor:
     """P^T g of a layer under the scheme `hash`: (n,) to (d,) float32, up to the scale of P.
 
     Where torch is to be deterministic, entries are rounded to multiples of a power of two, at most 2^-60 n max|g|, and
@@ -73,8 +75,8 @@ def collect_hash(gradient: Tensor, d: int, start: int, seed: int, size: int = _P
     total = torch.zeros(d, dtype=torch.int64 if fixed else torch.float32, device=gradient.device)
     if n:
         with _current(gradient):
-            programs.collect_hash[(-(-n // size),)](
-                total, gradient.contiguous(), unit, start, n, _signed(seed + _GAMMA), d=d, size=size
+            programs.segment_sum_hash[(-(-n // size),)](
+                total, gradient.contiguous(), unit, start, n, signed(seed + GAMMA), d=d, size=size
             )
     return total if unit is None else (total.double() / unit).float()
 
@@ -87,18 +89,18 @@ def _units(gradient: Tensor) -> Tensor:
     return torch.where(largest.isfinite(), torch.ldexp(torch.ones_like(largest), bits - exponent), torch.nan)
 
 
-def collect_blocks(gradient: Tensor, d: int, start: int, orders: Orders, size: int = _GROUPS) -> Tensor:
-    """The same under the scheme `block`, always in one order: see `collect_hash`. `size` is of groups."""
+def segment_sum_blocks(gradient: Tensor, d: int, start: int, permutations: Permutations, size: int = _GROUPS) -> Tensor:
+    """The same under the scheme `block`, always in one order: see `segment_sum_hash`. `size` is of groups."""
     n = gradient.numel()
     first, last = start // d, -(-(start + n) // d)
     parts = -(-(last - first) // _CHUNKS)
     partial = torch.empty(parts, d, device=gradient.device)
-    sizes = {"d": d, "blocks": orders.blocks, "length": block_length(d), "chunks": _CHUNKS, "size": size}
+    sizes = {"d": d, "blocks": permutations.blocks, "length": permutations.length, "chunks": _CHUNKS, "size": size}
     if parts:
         with _current(gradient):
-            tables = (orders.inverse.contiguous(), orders.shift.contiguous())
+            tables = (permutations.inverse.contiguous(), permutations.shift.contiguous())
             grid = (parts * -(-d // size),)
-            programs.collect_blocks[grid](partial, gradient.contiguous(), *tables, start, n, first, last, **sizes)
+            programs.segment_sum_blocks[grid](partial, gradient.contiguous(), *tables, start, n, first, last, **sizes)
     return partial[0] if parts == 1 else partial.sum(0)
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from triton.language import constexpr, tensor
 
-from gpart.hashing import _MIX_1, _MIX_2
+from gpart.hashing import MIX_1, MIX_2
 
-_FIRST_MIX, _SECOND_MIX = tl.constexpr(_MIX_1), tl.constexpr(_MIX_2)
+_FIRST_MIX, _SECOND_MIX = tl.constexpr(MIX_1), tl.constexpr(MIX_2)
 
 
 @triton.jit
-def _hash_group(position: tl.tensor, state: tl.tensor, d: tl.constexpr) -> tl.tensor:
+def _hash_group(position: tensor, state: tensor, d: constexpr) -> tensor:
     """`gpart.hashing.hash_groups`."""
     x = position.to(tl.uint64) + state.to(tl.uint64)
     x = (x ^ (x >> 30)) * _FIRST_MIX
@@ -27,15 +28,15 @@ def _hash_group(position: tl.tensor, state: tl.tensor, d: tl.constexpr) -> tl.te
 
 @triton.jit
 def _block_group(
-    position: tl.tensor,
-    multiplier: tl.tensor,
-    shift: tl.tensor,
-    inside: tl.tensor,
-    d: tl.constexpr,
-    blocks: tl.constexpr,
-    length: tl.constexpr,
-) -> tl.tensor:
-    """`gpart.blocks.groups_at`, from the tables of `gpart.blocks.Orders`."""
+    position: tensor,
+    multiplier: tensor,
+    shift: tensor,
+    inside: tensor,
+    d: constexpr,
+    blocks: constexpr,
+    length: constexpr,
+) -> tensor:
+    """`gpart.partition.permutations.groups_at`, from the tables of `gpart.partition.permutations.Permutations`."""
     chunk = position // d
     place = position - chunk * d
     a = tl.load(multiplier + chunk, mask=inside, other=0)
@@ -45,9 +46,7 @@ def _block_group(
 
 
 @triton.jit
-def _add(
-    out: tl.tensor, weight: tl.tensor, value: tl.tensor, offset: tl.tensor, group: tl.tensor, inside: tl.tensor
-) -> None:
+def _add(out: tensor, weight: tensor, value: tensor, offset: tensor, group: tensor, inside: tensor) -> None:
     """Sum in float32, round once, to the nearest and to even between two: spelt out, as the interpreter cuts off."""
     total = tl.load(weight + offset, mask=inside, other=0).to(tl.float32) + tl.load(value + group, mask=inside, other=0)
     if out.dtype.element_ty == tl.bfloat16:
@@ -60,14 +59,7 @@ def _add(
 
 @triton.jit(do_not_specialize=["start", "n", "state"])
 def add_hash(
-    out: tl.tensor,
-    weight: tl.tensor,
-    value: tl.tensor,
-    start: tl.tensor,
-    n: tl.tensor,
-    state: tl.tensor,
-    d: tl.constexpr,
-    size: tl.constexpr,
+    out: tensor, weight: tensor, value: tensor, start: tensor, n: tensor, state: tensor, d: constexpr, size: constexpr
 ) -> None:
     """`size` positions under the scheme `hash`."""
     offset = tl.program_id(0).to(tl.int64) * size + tl.arange(0, size)
@@ -77,17 +69,17 @@ def add_hash(
 
 @triton.jit(do_not_specialize=["start", "n"])
 def add_blocks(
-    out: tl.tensor,
-    weight: tl.tensor,
-    value: tl.tensor,
-    multiplier: tl.tensor,
-    shift: tl.tensor,
-    start: tl.tensor,
-    n: tl.tensor,
-    d: tl.constexpr,
-    blocks: tl.constexpr,
-    length: tl.constexpr,
-    size: tl.constexpr,
+    out: tensor,
+    weight: tensor,
+    value: tensor,
+    multiplier: tensor,
+    shift: tensor,
+    start: tensor,
+    n: tensor,
+    d: constexpr,
+    blocks: constexpr,
+    length: constexpr,
+    size: constexpr,
 ) -> None:
     """`size` positions under the scheme `block`."""
     offset = tl.program_id(0).to(tl.int64) * size + tl.arange(0, size)
@@ -97,21 +89,14 @@ def add_blocks(
 
 
 @triton.jit(do_not_specialize=["start", "n", "state"])
-def collect_hash(
-    total: tl.tensor,
-    gradient: tl.tensor,
-    unit: tl.tensor,
-    start: tl.tensor,
-    n: tl.tensor,
-    state: tl.tensor,
-    d: tl.constexpr,
-    size: tl.constexpr,
+def segment_sum_hash(
+    total: tensor, grad: tensor, unit: tensor, start: tensor, n: tensor, state: tensor, d: constexpr, size: constexpr
 ) -> None:
     """Atomic sums: of integers where `unit` points to the multiplier that makes them, else of float32."""
     offset = tl.program_id(0).to(tl.int64) * size + tl.arange(0, size)
     inside = offset < n
     group = _hash_group(offset + start, state, d)
-    entry = tl.load(gradient + offset, mask=inside, other=0)
+    entry = tl.load(grad + offset, mask=inside, other=0)
     if unit is None:
         tl.atomic_add(total + group, entry.to(tl.float32), mask=inside, sem="relaxed")
     else:
@@ -120,20 +105,20 @@ def collect_hash(
 
 
 @triton.jit(do_not_specialize=["start", "n", "first", "last"])
-def collect_blocks(
-    partial: tl.tensor,
-    gradient: tl.tensor,
-    inverse: tl.tensor,
-    shift: tl.tensor,
-    start: tl.tensor,
-    n: tl.tensor,
-    first: tl.tensor,
-    last: tl.tensor,
-    d: tl.constexpr,
-    blocks: tl.constexpr,
-    length: tl.constexpr,
-    chunks: tl.constexpr,
-    size: tl.constexpr,
+def segment_sum_blocks(
+    partial: tensor,
+    grad: tensor,
+    inverse: tensor,
+    shift: tensor,
+    start: tensor,
+    n: tensor,
+    first: tensor,
+    last: tensor,
+    d: constexpr,
+    blocks: constexpr,
+    length: constexpr,
+    chunks: constexpr,
+    size: constexpr,
 ) -> None:
     """`chunks` chunks for `size` groups, in order: no two programs write to one place."""
     tiles = (d + size - 1) // size
@@ -149,5 +134,5 @@ def collect_blocks(
         source = a * (block + blocks - s) % blocks * length + group % length
         offset = chunk * d + tl.where(block < blocks, source, group) - start
         inside = (group < d) & (offset >= 0) & (offset < n)
-        total += tl.load(gradient + offset, mask=inside, other=0).to(tl.float32)
+        total += tl.load(grad + offset, mask=inside, other=0).to(tl.float32)
     tl.store(partial + part * d + group, total, mask=group < d)

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.configuration.overrides import CONF
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.run import runner
 
 SEEDS = (0, 1, 2)
@@ -26,7 +26,7 @@ def score(method: str, task: str, seed: int, outputs: Path) -> float:
     overrides = ["profile=embedded", f"method={method}", f"task={task}", f"seed={seed}", f"outputs={outputs}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", [*overrides, "isolation=none", "logger=disabled", "keep_checkpoint=false"])
-    result = runner.run(RunSpec.from_config(composed))
+    result = runner.run(parse(composed)[0])
     assert result is not None
     test: float = result["metrics"]["test"][result["metrics"]["primary"]]
     return 100 * test

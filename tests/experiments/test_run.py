@@ -18,7 +18,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.configuration.overrides import CONF, options
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.errors import RunFailed, SpecError
 from experiments.run import runner
 from tests.experiments.conftest import ROOT, Runner
@@ -27,7 +27,7 @@ from tests.experiments.conftest import ROOT, Runner
 def run(*overrides: str) -> dict[str, Any]:
     """One run in this process."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        spec = RunSpec.from_config(compose("config", [*overrides, "isolation=none"]))
+        spec = parse(compose("config", [*overrides, "isolation=none"]))[0]
     result = runner.run(spec)
     assert result is not None
     return result
@@ -133,7 +133,7 @@ def test_a_refused_run_leaves_nothing_behind(tiny: list[str], tiny_glue: Path, t
 def test_plan_loads_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", ["plan=true", "method=gpart", "d=23040", f"outputs={tmp_path / 'outputs'}"])
-    assert runner.run(RunSpec.from_config(composed)) is None
+    assert runner.run(parse(composed)[0]) is None
     printed = capsys.readouterr().out
     assert "23,040" in printed
     assert "592,130" in printed, "RoBERTa-base's classification head"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from peft import get_peft_model
-from reference_models import INPUTS, MODELS, fill, theta
-from small_models import tuner
 from torch import Tensor
 
 from gpart import GPartConfig, Partition
+from tests.gpart.reference_models import INPUTS, MODELS, fill, theta
+from tests.gpart.small_models import tuner
 
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text())
 CASES = REFERENCE["cases"]

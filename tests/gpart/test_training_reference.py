@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from peft import get_peft_model
-from reference_models import bert, fill
-from small_models import tuner
 
 from gpart import GPartConfig
+from tests.gpart.reference_models import bert, fill
+from tests.gpart.small_models import tuner
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_training.json").read_text())
 CASES: dict[str, dict[str, Any]] = {

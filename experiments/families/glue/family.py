@@ -84,3 +84,6 @@ def _without_pooler(config: PretrainedConfig) -> dict[str, bool]:
     architecture = AutoModel._model_mapping[type(config)]
     accepts = "add_pooling_layer" in inspect.signature(architecture.__init__).parameters
     return {"add_pooling_layer": False} if accepts else {}
+
+
+FAMILY = Glue

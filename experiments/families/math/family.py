@@ -23,13 +23,13 @@ from transformers import (
 from transformers.utils.logging import tqdm
 
 from baselines import Adapted
-from experiments.configuration.spec import RunSpec
 from experiments.data import weights as backbones
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, Metrics, Predictions, TrainerOptions
 from experiments.families.math import answers, examples, generation, generation_vllm, scoring
 from experiments.families.math.examples import IGNORED
 from experiments.families.math.prompts import Prompt
+from schema.run import RunSpec
 
 _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 """GSM8K's notes for a calculator, such as <<3*4=12>>."""
@@ -46,7 +46,7 @@ class Math(Family):
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
-        self.prompt = Prompt.from_section(self.task["prompt"])
+        self.prompt = Prompt.model_validate(self.task["prompt"])
         self._selection: Examples | None = None
         self._notes: dict[str, Any] = {}
 
@@ -260,4 +260,7 @@ def _summed(logits: Tensor, labels: Tensor) -> Tensor:
 def rescored(generations: Sequence[str], golds: Sequence[str], task: Any, split: str) -> Metrics:
     """The scores of stored generations, from nothing else than these: `python -m experiments rescore RUN`."""
     section = task.get("test_sets", {}).get(split, task)
-    return dict(scoring.score(generations, golds, section["kind"], Prompt.from_section(task["prompt"])).metrics)
+    return dict(scoring.score(generations, golds, section["kind"], Prompt.model_validate(task["prompt"])).metrics)
+
+
+FAMILY = Math

@@ -5,52 +5,82 @@ The templates are data, `conf/prompt/*.yaml`. This module reads and checks them,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from string import Formatter
-from typing import Any
+from typing import Annotated
 
 import yaml
+from pydantic import AfterValidator, model_validator
 
 from experiments.configuration.groups import found, options
-from experiments.errors import SpecError
-
-_TEMPLATES = {"question": "question", "response": "solution"}
-_REQUIRED = {"name": str, "question": str, "response": str, "stop": Sequence, "strict": Sequence}
+from schema.marks import RESULT, Section, neutral_at
+from schema.values import Accepts, Text
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """One template.
+def _fields(template: str) -> list[tuple[str, str | None, str | None]]:
+    """The fields of a format string, each with its format and its conversion."""
+    return [(name, form, cast) for _, name, form, cast in Formatter().parse(template) if name is not None]
 
-    Args:
-        name: of its file, without the suffix.
-        question: what precedes the answer, with `{question}` once.
-        response: what follows it in training, with `{solution}` once; the end-of-text token is the tokenizer's.
-        stop: a generation ends before the first of these.
-        strict: the phrases that declare an answer, besides the data set's own marker.
-        cue: appended to the question when an answer is generated, never in training.
-    """
 
-    name: str
-    question: str
-    response: str
-    stop: tuple[str, ...]
-    strict: tuple[str, ...]
-    cue: str = ""
+def _with(field: str) -> AfterValidator:
+    def check(template: str) -> str:
+        if _fields(template) != [(field, "", None)]:
+            raise ValueError(f"not a template of {field}")
+        return template
+
+    return AfterValidator(check)
+
+
+def _not_blank(texts: list[str]) -> list[str]:
+    if not all(text.strip() for text in texts):
+        raise ValueError("blank")
+    return texts
+
+
+Phrases = Annotated[list[str], AfterValidator(_not_blank), Accepts("a list of texts that are not empty")]
+
+
+class Prompt(Section):
+    """One template; in a configuration, a name in conf/prompt stands for it."""
+
+    name: Annotated[Text, RESULT, "of its file, without the suffix"]
+    question: Annotated[
+        Text,
+        _with("question"),
+        Accepts("a text with {question} once, no other field"),
+        RESULT,
+        "what precedes the answer",
+    ]
+    response: Annotated[
+        Text,
+        _with("solution"),
+        Accepts("a text with {solution} once, no other field"),
+        RESULT,
+        "what follows it in training; the end-of-text token is the tokenizer's",
+    ]
+    stop: Annotated[Phrases, RESULT, "a generation ends before the first of these"]
+    strict: Annotated[Phrases, RESULT, "the phrases that declare an answer, besides the data set's own marker"]
+    cue: Annotated[
+        Annotated[str, Accepts("a text")], neutral_at(""), "appended to the question when an answer is generated"
+    ] = ""
 
     @classmethod
-    def from_section(cls, section: Mapping[str, Any]) -> Prompt:
-        """The template of a run's `prompt` section.
+    def named(cls, name: object) -> object:
+        """The content of `conf/prompt/NAME.yaml`; what is no name stays as it is.
 
         Raises:
-            SpecError: one line for every key that is missing, unknown or wrong.
+            ValueError: if there is no such file, saying which there are.
         """
-        errors = _errors(section)
-        if errors:
-            raise SpecError(errors)
-        lists = {key: tuple(section[key]) for key in ("stop", "strict")}
-        return cls(**{**section, **lists})
+        if not isinstance(name, str):
+            return name
+        path = found("prompt", name)
+        if path is None:
+            raise ValueError(f"no such template; accepted: {', '.join(options('prompt'))}")
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        return cls.named(value)
 
     def training(self, question: str, solution: str) -> tuple[str, str]:
         """The two halves of a training text: the question's, and the solution's, with blanks at their ends removed."""
@@ -65,47 +95,6 @@ def load(name: str) -> Prompt:
     """The template of `conf/prompt/NAME.yaml`.
 
     Raises:
-        SpecError: if there is no such file, or it is wrong.
+        ValueError: if there is no such file, or it is wrong.
     """
-    return Prompt.from_section(section(name))
-
-
-def section(name: str) -> dict[str, Any]:
-    """The content of `prompt/NAME.yaml`, below conf/ or `--config-dir`, as a run's configuration keeps it.
-
-    Raises:
-        SpecError: if there is no such file.
-    """
-    path = found("prompt", name)
-    if path is None:
-        raise SpecError([f"task.prompt={name}: no such template; accepted: {', '.join(options('prompt'))}"])
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-
-
-def _errors(section: Mapping[str, Any]) -> list[str]:
-    known = [*_REQUIRED, "cue"]
-    errors = [f"prompt.{key}: no such key; accepted: {', '.join(known)}" for key in section if key not in known]
-    for key, kind in _REQUIRED.items():
-        value: Any = section.get(key)
-        if kind is str and (not isinstance(value, str) or not value):
-            errors.append(f"prompt.{key}={value!r}: accepted: a text")
-        elif kind is Sequence and not _is_list_of_texts(value):
-            errors.append(f"prompt.{key}={value!r}: accepted: a list of texts that are not empty")
-        elif key in _TEMPLATES and _fields(value) != [(_TEMPLATES[key], "", None)]:
-            errors.append(f"prompt.{key}={value!r}: accepted: a text with {{{_TEMPLATES[key]}}} once, no other field")
-    if not isinstance(section.get("cue", ""), str):
-        errors.append(f"prompt.cue={section['cue']!r}: accepted: a text")
-    return errors
-
-
-def _is_list_of_texts(value: object) -> bool:
-    listed = isinstance(value, Sequence) and not isinstance(value, str)
-    return listed and all(isinstance(text, str) and text.strip() for text in value)  # type: ignore[attr-defined]
-
-
-def _fields(template: str) -> list[tuple[str, str | None, str | None]] | None:
-    """The fields of a format string with their format and conversion; None where it is none."""
-    try:
-        return [(name, form, cast) for _, name, form, cast in Formatter().parse(template) if name is not None]
-    except ValueError:
-        return None
+    return Prompt.model_validate(Prompt.named(name))

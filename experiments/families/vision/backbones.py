@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
 
 from experiments import embedded
+from experiments.data import hub
 from experiments.data import weights as backbones
 from experiments.errors import SpecError
 from experiments.families.vision.fused import split_qkv
@@ -26,8 +24,6 @@ Backbone = Mapping[str, Any]
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PREPROCESSOR = "preprocessor_config.json"
-
-_FILES = ["config.json", PREPROCESSOR, "model*.safetensors", INDEX]
 _INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """timm's names in the order of Pillow's numbers."""
 
@@ -173,16 +169,7 @@ def _folder(backbone: Backbone) -> Path:
         return embedded.folder(backbone["name"])
     if backbone["source"] == "local":
         return Path(backbone["path"])
-    options = {"revision": backbone["revision"], "allow_patterns": _FILES}
-    with suppress(LocalEntryNotFoundError):
-        cached = Path(snapshot_download(backbone["hub"], local_files_only=True, **options))
-        if (cached / "config.json").is_file() and not _weight_errors(cached):
-            return cached
-    try:
-        return Path(snapshot_download(backbone["hub"], **options))
-    except (HTTPError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise SpecError([f"backbone.hub={backbone['hub']}: not cached and not to be had: {reason}"]) from error
+    return backbones.hub_folder(hub.model(backbone))
 
 
 def _weight_errors(folder: Path) -> list[str]:
@@ -214,6 +201,8 @@ def _config(backbone: Backbone) -> PretrainedConfig:
     elif backbone["architecture"]:
         default = {"model_type": TIMM} if backbone["library"] == "timm" else {}
         config = AutoConfig.for_model(**{**default, **backbone["architecture"]})
+    elif backbone["source"] == "hub":
+        config = AutoConfig.from_pretrained(backbones.hub_folder(hub.configuration(backbone)))
     else:
         config = AutoConfig.from_pretrained(_folder(backbone))
     library = "timm" if config.model_type == TIMM else "transformers"

@@ -9,12 +9,12 @@ import datasets
 from PIL import Image
 from transformers import PreTrainedModel, default_data_collator
 
-from experiments.configuration.spec import RunSpec
 from experiments.data.rows import names
 from experiments.errors import SpecError
 from experiments.families.classification import Classification
 from experiments.families.family import Examples, TrainerOptions
 from experiments.families.vision import backbones, transforms
+from schema.run import RunSpec
 
 
 class Vision(Classification):
@@ -105,3 +105,6 @@ def _is_image(content: bytes | None) -> bool:
     except (OSError, SyntaxError, ValueError):  # what Pillow raises on bytes that are not what they say
         return False
     return True
+
+
+FAMILY = Vision

@@ -17,7 +17,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from baselines import Adapted
 from experiments import families
 from experiments.configuration.overrides import CONF
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.data import sources
 from experiments.diagnostics.curvature import Hessian
 from experiments.diagnostics.landscape import filter_normalised, measure_landscape, path_positions, positions
@@ -25,6 +25,7 @@ from experiments.diagnostics.snapshots import Snapshots
 from experiments.diagnostics.training_loss import TrainingLoss, at_rest
 from experiments.families.family import Examples, Family
 from experiments.run import preflight, training
+from schema.run import RunSpec
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
 from tests.experiments.test_run import folder_of, run
 from tests.experiments.test_run_math import llama, sums, words  # noqa: F401  fixtures
@@ -69,7 +70,7 @@ def test_lattices_hold_the_points_that_are_compared(grid: int) -> None:
 def prepared(*overrides: str) -> tuple[RunSpec, Family, Examples, Adapted]:
     """What a run has before training, with trained values moved away from their start."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        spec = RunSpec.from_config(compose("config", [*overrides]))
+        spec = parse(compose("config", [*overrides]))[0]
     spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
     family = families.family_of(spec)
     splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments import families
 from experiments.configuration.overrides import CONF
-from experiments.configuration.spec import RunSpec
+from experiments.configuration.spec import parse
 from experiments.data import sources
 from experiments.run import preflight, training
 
@@ -20,7 +20,7 @@ def test_training_sees_every_column_that_scoring_sees(pooling: str, tiny: list[s
     # Token types tell the sentences of a pair apart; Trainer drops a column that the model's forward does not name.
     overrides = [*tiny, "method=gpart", "task=glue/mrpc", f"backbone.pooling={pooling}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        spec = RunSpec.from_config(compose("config", overrides))
+        spec = parse(compose("config", overrides))[0]
     preflight.prepare(spec)
     family = families.family_of(spec)
     splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
-from small_models import randomise, tuner
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -24,8 +23,9 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 from gpart import GPartConfig, GPartLayer
-from gpart.schemes import SCHEMES
-from gpart.scopes import SCOPES
+from gpart.partition.schemes import SCHEMES
+from gpart.partition.scopes import SCOPES
+from tests.gpart.small_models import randomise, tuner
 
 D = 24
 GENERATOR = torch.Generator().manual_seed(7)

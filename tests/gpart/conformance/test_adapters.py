@@ -9,7 +9,8 @@ import torch
 from peft import PeftModel, get_layer_status, get_model_status, get_peft_model
 from torch import nn
 
-from conformance.models import (
+from gpart import GPartConfig
+from tests.gpart.conformance.models import (
     EACH_MODEL,
     EACH_TRANSFORMER,
     EACH_VARIANT,
@@ -23,7 +24,6 @@ from conformance.models import (
     theta,
     tuner,
 )
-from gpart import GPartConfig
 
 MLP = MODELS[0]
 

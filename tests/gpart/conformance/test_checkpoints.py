@@ -15,7 +15,8 @@ from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from safetensors.torch import load_file
 from torch import nn
 
-from conformance.models import (
+from gpart import GPartConfig
+from tests.gpart.conformance.models import (
     EACH_MODEL,
     EACH_VARIANT,
     MODELS,
@@ -29,7 +30,6 @@ from conformance.models import (
     theta,
     tuner,
 )
-from gpart import GPartConfig
 
 LOW = pytest.mark.parametrize("low_cpu_mem_usage", [False, True], ids=["plain", "low_cpu_mem_usage"])
 MLP = MODELS[0]

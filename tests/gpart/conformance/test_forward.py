@@ -9,7 +9,7 @@ import torch
 from peft import get_peft_model
 from torch import Tensor, nn
 
-from conformance.models import EACH_MODEL, EACH_VARIANT, Model, bits, layers, same_bits, theta, tuner
+from tests.gpart.conformance.models import EACH_MODEL, EACH_VARIANT, Model, bits, layers, same_bits, theta, tuner
 
 
 def effective(model: nn.Module, base: nn.Module) -> dict[str, Tensor]:

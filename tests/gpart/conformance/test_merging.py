@@ -15,7 +15,17 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from conformance.models import EACH_MODEL, EACH_VARIANT, Model, bits, layers, randomise, same_bits, theta, tuner
+from tests.gpart.conformance.models import (
+    EACH_MODEL,
+    EACH_VARIANT,
+    Model,
+    bits,
+    layers,
+    randomise,
+    same_bits,
+    theta,
+    tuner,
+)
 
 SAFE = pytest.mark.parametrize("safe_merge", [False, True], ids=["plain", "safe"])
 HALF = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

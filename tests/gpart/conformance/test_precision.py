@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import PeftModel, get_peft_model
 
-from conformance.models import EACH_MODEL, Model, randomise, theta, tuner
+from tests.gpart.conformance.models import EACH_MODEL, Model, randomise, theta, tuner
 
 HALF = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 EVERY = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)

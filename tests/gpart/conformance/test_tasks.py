@@ -18,8 +18,18 @@ from transformers import (
     BertModel,
 )
 
-from conformance.models import EACH_MODEL, EACH_TRANSFORMER, ENCODER, IDS, MODELS, STRONG, Model, randomise, tuner
 from gpart import GPartConfig
+from tests.gpart.conformance.models import (
+    EACH_MODEL,
+    EACH_TRANSFORMER,
+    ENCODER,
+    IDS,
+    MODELS,
+    STRONG,
+    Model,
+    randomise,
+    tuner,
+)
 
 MLP = MODELS[0]
 TASKS = {

@@ -12,8 +12,8 @@ from peft import PeftModel, get_peft_model
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from conformance.models import DECODER, ENCODER, IDS, STRONG, bits, randomise, same_bits
 from gpart import GPartConfig
+from tests.gpart.conformance.models import DECODER, ENCODER, IDS, STRONG, bits, randomise, same_bits
 
 TARGETS = pytest.mark.parametrize("targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head"]], ids="+".join)
 KEEP = pytest.mark.parametrize("keep_base", [False, True], ids=["by subtraction", "kept"])

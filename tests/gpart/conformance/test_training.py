@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from conformance.models import (
+from tests.gpart.conformance.models import (
     EACH_MODEL,
     EACH_TRANSFORMER,
     EACH_VARIANT,

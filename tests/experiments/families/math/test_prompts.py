@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from experiments.configuration.groups import CONF
-from experiments.errors import SpecError
 from experiments.families.math.prompts import Prompt, load
+from schema.validation import errors
 
 ALPACA = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
@@ -32,9 +32,9 @@ def test_the_texts_are_those_of_the_sources(name, training, response, evaluation
 def test_stop_strings_and_phrases_are_those_of_the_sources():
     found = {name: (load(name).stop, load(name).strict) for name in ("question-answer", "alpaca", "plain")}
     assert found == {
-        "question-answer": (("Question", "[Question"), ("The answer is:",)),
-        "alpaca": (("Instruction", "Response"), ("The answer is:",)),
-        "plain": (("Q:",), ()),
+        "question-answer": (["Question", "[Question"], ["The answer is:"]),
+        "alpaca": (["Instruction", "Response"], ["The answer is:"]),
+        "plain": (["Q:"], []),
     }
 
 
@@ -57,9 +57,9 @@ def test_braces_in_a_question_or_solution_stay():
 
 
 def test_an_unknown_name_is_told_the_templates():
-    with pytest.raises(SpecError, match="prompt=other: no such template; accepted: alpaca, plain, question-answer"):
+    with pytest.raises(ValueError, match="no such template; accepted: alpaca, plain, question-answer"):
         load("other")
-    with pytest.raises(SpecError, match="no such template"):
+    with pytest.raises(ValueError, match="no such template"):
         load("../task/glue/sst2")
 
 
@@ -72,22 +72,21 @@ def test_an_unknown_name_is_told_the_templates():
         ({"question": "{question!r}"}, "with {question} once"),
         ({"question": "{question} {"}, "with {question} once"),
         ({"response": "{answer}"}, "with {solution} once"),
-        ({"response": None}, "prompt.response=None: accepted: a text"),
-        ({"stop": "Question"}, "prompt.stop='Question': accepted: a list of texts"),
+        ({"response": None}, "prompt.response=null: not accepted; accepted: a text"),
+        ({"stop": "Question"}, "prompt.stop=Question: not accepted; accepted: a list of texts"),
         ({"stop": [""]}, "accepted: a list of texts that are not empty"),
-        ({"strict": [3]}, "prompt.strict=[3]: accepted: a list"),
-        ({"cue": 3}, "prompt.cue=3: accepted: a text"),
-        ({"stops": []}, "prompt.stops: no such key; accepted: name, question, response, stop, strict, cue"),
+        ({"strict": [3]}, "prompt.strict=[3]: not accepted; accepted: a list"),
+        ({"cue": 3}, "prompt.cue=3: not accepted; accepted: a text"),
+        (
+            {"stops": []},
+            "prompt.stops: unknown key (did you mean prompt.stop?); accepted: name, question, response",
+        ),
     ],
 )
 def test_a_wrong_template_is_refused_in_one_line(change, message):
-    with pytest.raises(SpecError) as caught:
-        Prompt.from_section({**GOOD, **change})
-    (line,) = caught.value.errors
+    (line,) = errors(Prompt, {**GOOD, **change}, "prompt.")
     assert message in line
 
 
 def test_all_errors_come_at_once():
-    with pytest.raises(SpecError) as caught:
-        Prompt.from_section({"name": "x"})
-    assert len(caught.value.errors) == 4
+    assert len(errors(Prompt, {"name": "x"}, "prompt.")) == 4

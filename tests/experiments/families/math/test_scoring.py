@@ -55,7 +55,7 @@ def test_the_first_of_several_stop_strings_cuts():
 
 
 def test_the_prompts_phrase_makes_an_answer_strict():
-    prompt = Prompt("own", "{question}", "{solution}", (), ("So it is",))
+    prompt = Prompt(name="own", question="{question}", response="{solution}", stop=[], strict=["So it is"])
     assert score(["So it is 5"], ["5"], "number", prompt).strict == (True,)
     assert score(["So it is 5"], ["5"], "number", load("plain")).strict == (False,)
 

@@ -1,0 +1,24 @@
+"""The keys of sentence tasks and of encoders."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from experiments.families.sections import FamilySections
+from schema import sections
+from schema.marks import RESULT
+from schema.values import Count
+
+
+class GlueBackbone(sections.Backbone):
+    """An encoder of text."""
+
+    pooling: Annotated[
+        Literal["model", "mean", "cls"],
+        RESULT,
+        "`model`: the architecture's own head; `mean`, `cls`: a linear head on the pooled states",
+    ]
+    max_length: Annotated[Count, RESULT, "tokens; longer inputs are cut"]
+
+
+SECTIONS = FamilySections(sections.Task, GlueBackbone, embedded_backbone="embedded-encoder")

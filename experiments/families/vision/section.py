@@ -1,0 +1,43 @@
+"""The keys of image classification and of image classifiers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from experiments.families.sections import FamilySections
+from schema import sections
+from schema.marks import RESULT
+from schema.values import Count, Flag, Options
+
+
+class VisionTask(sections.Task):
+    """A task of image classification."""
+
+    augmentation: Annotated[
+        Options, RESULT, "options of `timm.data.create_transform`, over RandomResizedCrop and horizontal flip"
+    ] = Field(default_factory=dict)
+    mixing: Annotated[Options, RESULT, "options of `timm.data.Mixup`"] = Field(default_factory=dict)
+    evaluation: Annotated[
+        Options, RESULT, "`crop_pct`, `crop_mode`, `interpolation`; by default as the backbone was pretrained"
+    ] = Field(default_factory=dict)
+
+
+class VisionBackbone(sections.Backbone):
+    """An image classifier."""
+
+    library: Annotated[Literal["transformers", "timm"], RESULT, "whose model it is"]
+    image_size: Annotated[Count | None, RESULT, "pixels; null: as pretrained"] = None
+    split_qkv: Annotated[Flag, RESULT, "whether a fused query, key and value is split into three layers"] = False
+
+    @property
+    def label(self) -> str:
+        """The name; at another image size than the pretrained one, `NAME@SIZE`.
+
+        Every method sees less at half the size, so that such runs are no rows beside runs at the full one.
+        """
+        return self.name if self.image_size is None else f"{self.name}@{self.image_size}"
+
+
+SECTIONS = FamilySections(VisionTask, VisionBackbone, embedded_backbone="embedded-vit")

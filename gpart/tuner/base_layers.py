@@ -1,0 +1,70 @@
+"""Which modules can be adapted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from gpart.tuner.compat import BaseTunerLayer
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+#: The supported layers, with the forward that each must have.
+_SUPPORTED: dict[type[nn.Module], Callable[..., Any]] = {
+    kind: kind.forward for kind in (nn.Linear, Conv1D, nn.Embedding, nn.Conv2d)
+}
+
+
+def is_quantised(module: nn.Module) -> bool:
+    """Whether a module is a dense layer whose weight is stored quantised, so that it cannot be read as it is.
+
+    Such has `in_features` and `out_features`, and either a `weight` of a type with a `dequantize` of its own (torchao,
+    quanto), or, beside a forward of its own, tensors of whole numbers or eight-bit floats and no floating `weight`.
+    """
+    if not all(type(getattr(module, name, None)) is int for name in ("in_features", "out_features")):
+        return False
+    weight = getattr(module, "weight", None)
+    if _has_own_type(weight):
+        return True
+    if isinstance(module, BaseTunerLayer) or type(module).forward is nn.Linear.forward:
+        return False
+    held = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    readable = isinstance(weight, Tensor) and weight.dtype in _DTYPES
+    return not readable and any(tensor.dtype not in _DTYPES for tensor in held)
+
+
+def _has_own_type(weight: Any) -> bool:
+    return isinstance(weight, Tensor) and type(weight).dequantize is not Tensor.dequantize
+
+
+def storage_name(module: nn.Module) -> str:
+    """The type by which a layer is quantised: of its weight, where that is a tensor of its own kind, else of itself."""
+    weight = getattr(module, "weight", None)
+    kind = type(weight) if _has_own_type(weight) else type(module)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def check_supported(module: nn.Module) -> None:
+    """Refuse a module whose output is not a plain product with its weight, unless it is quantised.
+
+    Raises:
+        TypeError: naming the module and what is supported, in PEFT's words.
+    """
+    if is_quantised(module):
+        return
+    refused = f"Target module {module} is not supported"
+    if not any(isinstance(module, kind) and type(module).forward is forward for kind, forward in _SUPPORTED.items()):
+        raise TypeError(
+            f"{refused}. Currently, only the following modules are supported: `torch.nn.Linear`, "
+            "`torch.nn.Embedding`, `torch.nn.Conv2d`, `transformers.pytorch_utils.Conv1D`, and quantised dense layers."
+        )
+    if module.weight.dtype not in _DTYPES:
+        raise TypeError(f"{refused}: its weight is {module.weight.dtype}; accepted are {', '.join(map(str, _DTYPES))}")
+    if isinstance(module, nn.Embedding):
+        if module.sparse:
+            raise TypeError(f"{refused}: sparse: True; accepted is False")
+        if module.max_norm is not None:
+            raise TypeError(f"{refused}: max_norm: {module.max_norm}, which changes the weight; accepted is None")

@@ -1,0 +1,126 @@
+"""The configuration of GPart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from peft import PeftConfig
+
+from gpart.partition.definition import check_definition
+from gpart.partition.schemes import SCHEMES, scheme_named
+from gpart.partition.scopes import SCOPES
+from gpart.tuner import compat
+from gpart.tuner.authors import reads_authors_fields
+
+#: The authors' names; the last two are the same, since they leave out whatever is not targeted.
+_BIAS = ("none", "all", "gpart_only")
+
+
+@reads_authors_fields
+@dataclass
+class GPartConfig(PeftConfig):
+    """Configures GPart (arXiv 2605.14841): all targeted weights change together in d shared coordinates.
+
+    An adapter_config.json of the authors' code is read too; see `gpart.tuner.authors`.
+
+    Args:
+        d: number of trained values, from 1 to the number of targeted weights.
+        scheme: how weights are assigned to the d groups: "hash" (nothing stored, the authors' backend `stateless`),
+            "iid" (the authors' `materialized`), "balanced" (the paper's; sizes differ by at most one), "block" (ours:
+            balanced, in runs of up to 64 weights, computed by copies and sums of whole runs), "signed_magnitude" (the
+            authors' ablation: neighbours by sign and size of the base's weights, so that the seed plays no part and a
+            checkpoint belongs to one base alone).
+        seed: of the assignment; it and the trained values are all that a checkpoint needs.
+        isometric: scale each group by 1/sqrt(its size), so that P^T P = I. The paper's definition; False drops it.
+        scope: "global", one partition over all targeted weights, or "transformer_block" (the authors' ablation), one
+            for each numbered block, over a part of its own of the d values; no module outside may be targeted.
+        target_modules: names or endings of the modules to adapt, a regular expression, or "all-linear"; None takes
+            PEFT's defaults for the architecture. `nn.Linear`, `nn.Embedding`, `nn.Conv2d` and transformers' `Conv1D`
+            are supported.
+        exclude_modules: modules to leave out, in the same forms.
+        layers_to_transform: numbers of the blocks to adapt; None is all of them.
+        layers_pattern: name of the list of blocks, where PEFT, or the scope "transformer_block", does not know it.
+        modules_to_save: modules to train and save beside the adapter, such as a classification head.
+        dropout: probability with which an entry of the weight change is dropped in training (authors: 0.1 on GLUE,
+            0 on images, 0.05 on math).
+        keep_base: keep a copy of the weights while the adapter is merged, so that unmerging restores every bit.
+        cache_ids: keep the group of every weight in memory (4 bytes each) or compute it at each use ("hash" only);
+            None keeps it on the CPU and computes it on accelerators.
+        bias: "none": biases stay as they are; "all" or "gpart_only": those of the targeted modules take part, each
+            behind its weight. They do not train beside the vector, as with other methods of PEFT, so that disabling the
+            adapter gives the base's outputs.
+        partition: read from a checkpoint: what its partition was made of, with its digest. The adapter is refused where
+            the partition would come out differently.
+
+    Raises:
+        ValueError: naming the argument, its value and what would be accepted.
+    """
+
+    #: Whether it was read from an adapter_config.json of the authors' code.
+    from_authors: ClassVar[bool] = False
+    #: What is saved as `partition`, see `describe`.
+    made: ClassVar[dict[str, Any] | None] = None
+
+    d: int = field(default=1024, metadata={"help": "Number of trained values."})
+    scheme: str = field(default="hash", metadata={"help": f"How weights get their groups: {', '.join(SCHEMES)}."})
+    seed: int = field(default=0, metadata={"help": "Seed of the assignment."})
+    isometric: bool = field(default=True, metadata={"help": "Scale each group by 1/sqrt(its size)."})
+    scope: str = field(default="global", metadata={"help": f"Over what a group reaches: {', '.join(SCOPES)}."})
+    target_modules: list[str] | set[str] | str | None = field(
+        default=None, metadata={"help": "Modules to adapt: names, endings, a regular expression, or 'all-linear'."}
+    )
+    exclude_modules: list[str] | set[str] | str | None = field(
+        default=None, metadata={"help": "Modules to leave out, in the same forms."}
+    )
+    layers_to_transform: list[int] | int | None = field(
+        default=None, metadata={"help": "Numbers of the blocks to adapt; needs a list of target_modules."}
+    )
+    layers_pattern: list[str] | str | None = field(
+        default=None, metadata={"help": "Name of the list of blocks, where PEFT does not know it."}
+    )
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules to train and save beside the adapter."}
+    )
+    dropout: float = field(default=0.0, metadata={"help": "Share of the weight change dropped in training."})
+    keep_base: bool = field(default=False, metadata={"help": "Keep the weights while merged, to restore every bit."})
+    cache_ids: bool | None = field(default=None, metadata={"help": "Keep every weight's group in memory."})
+    bias: str = field(default="none", metadata={"help": f"Whether biases take part: {', '.join(_BIAS)}."})
+    partition: dict[str, Any] | None = field(
+        default=None, compare=False, metadata={"help": "What a checkpoint's partition was made of."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = compat.peft_type()
+        scheme_named(self.scheme)
+        check_definition(d=self.d, seed=self.seed, scope=self.scope, scheme=self.scheme, cache_ids=self.cache_ids)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: {self.dropout!r}; accepted are probabilities from 0 to below 1")
+        if self.bias not in _BIAS:
+            raise ValueError(f"bias: {self.bias!r}; accepted are {', '.join(map(repr, _BIAS))}")
+        self._check_layers()
+        for name in ("target_modules", "exclude_modules"):
+            if isinstance(getattr(self, name), list):
+                setattr(self, name, set(getattr(self, name)))
+
+    def describe(self, manifest: dict[str, Any]) -> None:
+        """Save this manifest from now on: that of the model at hand, of several that the configuration serves."""
+        self.__dict__["made"] = manifest
+
+    def _check_layers(self) -> None:
+        """Refuse a selection of blocks that would have no effect."""
+        if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
+            raise ValueError(
+                f"layers_to_transform: {self.layers_to_transform!r}; accepted with a string target_modules is None"
+            )
+        if self.layers_pattern and self.layers_to_transform is None and self.scope != "transformer_block":
+            raise ValueError(
+                f"layers_pattern: {self.layers_pattern!r}; accepted without layers_to_transform or "
+                "scope='transformer_block' is None"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration in types that JSON has."""
+        values: dict[str, Any] = super().to_dict() | {"partition": self.made or self.partition}
+        return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}

@@ -1,0 +1,63 @@
+"""The RunSpec: one run's whole configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal
+
+from pydantic import PrivateAttr, SerializeAsAny
+from typing_extensions import TypeVar
+
+from schema.marks import NEUTRAL, RESULT, WHERE, Section
+from schema.sections import Backbone, Data, Diagnostics, Logger, Method, Protocol, Recipe, Seeds, Task
+from schema.values import Count, Flag, Positive, SeedValue, Text
+
+TaskT = TypeVar("TaskT", bound=Task, default=Task)
+BackboneT = TypeVar("BackboneT", bound=Backbone, default=Backbone)
+
+Track = Literal["published", "equal_budget", "unsearched"]
+
+
+class RunSpec(Section, Generic[TaskT, BackboneT]):
+    """One run, checked: its sections and the values that stand in none.
+
+    `RunSpec[task, backbone]`, with a family's own sections, is what a configuration is validated against.
+    """
+
+    _config: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as it was composed."""
+        return self._config
+
+    def __getitem__(self, section: str) -> Any:
+        """A top-level section or value of the configuration."""
+        return self._config[section]
+
+    seed: Annotated[SeedValue, NEUTRAL, "sets all of `seeds`"]
+    d: Annotated[Count | None, NEUTRAL, "the capacity; it stands where the method keeps it"] = None
+    plan: Annotated[Flag, NEUTRAL, "print sizes, counts and memory instead of running"]
+    test: Annotated[Flag, RESULT, "false: leave the test split alone, as a trial of a search does"]
+    rerun: Annotated[Flag, NEUTRAL, "run again what is recorded"]
+    outputs: Annotated[Text, WHERE, "the folder of run records"]
+    isolation: Annotated[Literal["process", "none"], NEUTRAL, "whether a run has a process of its own"]
+    local: Annotated[Text | None, WHERE, "the folder of `profile=local`"] = None
+    threads: Annotated[Count | None, WHERE, "CPU threads; null: torch's choice"] = None
+    hub_timeout: Annotated[Positive, NEUTRAL, "seconds to wait for the hub"]
+    keep_checkpoint: Annotated[Flag, NEUTRAL, "false: remove the trained weights after the round trip"]
+    track: Annotated[Track, RESULT, "where the hyperparameters come from"]
+    trainer_version: Annotated[Count, RESULT, "raised by hand when a change of the training code changes results"] = 1
+    seeds: Seeds
+    method: Method
+    task: SerializeAsAny[TaskT]
+    data: Data
+    backbone: SerializeAsAny[BackboneT]
+    recipe: Recipe
+    protocol: Protocol
+    logger: Logger
+    diagnostics: Diagnostics
+
+    @property
+    def task_name(self) -> str:
+        """The task as tables print it: a generated task never passes for the real one."""
+        return f"embedded/{self.task.name}" if self.data.source == "embedded" else self.task.name

@@ -1,0 +1,190 @@
+"""The sections of a run's configuration that every family of tasks has: conf/ holds their values.
+
+A family's own keys are fields of subclasses of `Task` and `Backbone` beside its code.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schema.marks import NEUTRAL, REFERENCE, RESULT, SEED, WHERE, Section, neutral_at
+from schema.values import (
+    BelowOne,
+    Count,
+    Flag,
+    Fraction,
+    Names,
+    NamesOrNone,
+    NotNegative,
+    Odd,
+    Options,
+    Pattern,
+    Positive,
+    SeedValue,
+    Several,
+    Share,
+    Text,
+    Texts,
+)
+
+SourceName = Literal["hub", "local", "embedded"]
+
+
+class Seeds(Section):
+    """The five seeds of a run; `seed` sets all of them."""
+
+    partition: Annotated[SeedValue, SEED, "a method's fixed random projection"]
+    init: Annotated[SeedValue, SEED, "trainable initial values"]
+    head: Annotated[SeedValue, SEED, "the new head's values"]
+    data: Annotated[SeedValue, SEED, "order, dropout, augmentation"]
+    split: Annotated[SeedValue, SEED, "the selection split and the subset"]
+
+
+class Method(Section):
+    """A method of fine-tuning."""
+
+    name: Annotated[Text, RESULT, "as in `method=NAME`"]
+    result_version: Annotated[Count, RESULT, "raised by hand when the same configuration gives other results"] = 1
+    capacity: Annotated[Text | None, RESULT, "the key of `config` that `d` sets; null: the method has none"] = None
+    decay_vectors: Annotated[Flag, RESULT, "whether weight decay acts on the method's trained vectors"] = False
+    config: Annotated[Options, RESULT, "the method's own configuration; `_target_` names its class"]
+
+
+class HubRows(Section):
+    """Where the rows of a task are on the hub."""
+
+    path: Annotated[Text | None, REFERENCE, "OWNER/NAME; null: not on the hub"] = None
+    name: Annotated[Text | Names | None, REFERENCE, "the configuration; a list: all of them together"] = None
+    revision: Annotated[Text, REFERENCE, "branch, tag or commit"] = "main"
+    rows: Annotated[dict[str, Count], NEUTRAL, "rows of each split, for what is said before a download"] = Field(
+        default_factory=dict
+    )
+    files: Annotated[Texts | None, REFERENCE, "the file of each split, where files are not named by splits"] = None
+
+
+class Task(Section):
+    """A task: whose rows, which columns, which scores."""
+
+    name: Annotated[Text, RESULT, "as in `task=NAME`"]
+    family: Annotated[Text, RESULT, "the family of tasks whose code runs it"]
+    result_version: Annotated[Count, RESULT, "raised by hand when a change of the task's code changes results"] = 1
+    input_type: Annotated[Literal["text", "image"], neutral_at("text"), "what the input columns hold"] = "text"
+    inputs: Annotated[Names, RESULT, "the columns that a model is given"]
+    label: Annotated[Text, RESULT, "the column of the label"]
+    label_type: Annotated[Literal["class", "text"], neutral_at("class"), "`text`: a solution to be learnt"] = "class"
+    aliases: Annotated[Texts, neutral_at({}), "other names of columns, and what they are called here"] = Field(
+        default_factory=dict
+    )
+    classes: Annotated[
+        Names | Count | Literal["folder"] | None,
+        RESULT,
+        "names in the order of their ids, or how many; `folder`: those of the folder; null: a regression",
+    ] = None
+    metric: Annotated[Text, RESULT, "whose scores are computed"]
+    primary_metric: Annotated[Text, RESULT, "the score that selects the epoch and that tables show"]
+    splits: Annotated[Texts, RESULT, "the data set's split for `train`, `test` and, where there is one, `selection`"]
+    selection_fraction: Annotated[Share | None, neutral_at(None), "the part of train that selects"] = None
+    extra_test: Annotated[Texts, RESULT, "further test splits by name"] = Field(default_factory=dict)
+    rows_of: Annotated[Text | None, neutral_at(None), "the task whose rows these are, where another's"] = None
+    hub: HubRows = Field(default_factory=HubRows)
+
+
+class Data(Section):
+    """Where rows come from, and how many of them are used."""
+
+    source: Annotated[SourceName, RESULT, "where the rows come from"]
+    path: Annotated[Text | None, WHERE, "the folder of `source=local`"] = None
+    train_rows: Annotated[Count | None, RESULT, "so many training rows, drawn by `seeds.split`; null: all"] = None
+    test_rows: Annotated[Count | None, RESULT, "so many test rows, drawn by `seeds.split`; null: all"] = None
+
+    def problems(self) -> list[str]:
+        """A local source without a folder."""
+        if self.source != "local" or self.path:
+            return []
+        return ["path=null: data.source=local needs a folder; accepted: an existing folder"]
+
+
+class Backbone(Section):
+    """A pretrained model."""
+
+    name: Annotated[Text, RESULT, "as in `backbone=NAME`"]
+    family: Annotated[Text, REFERENCE, "the family of tasks that it is for"]
+    source: Annotated[SourceName, REFERENCE, "where the weights come from"]
+    hub: Annotated[Text | None, REFERENCE, "OWNER/NAME of `source=hub`"] = None
+    revision: Annotated[Text, REFERENCE, "branch, tag or commit"] = "main"
+    path: Annotated[Text | None, WHERE, "the folder of `source=local`"] = None
+    target_modules: Annotated[Names | Pattern, RESULT, "what methods adapt: names, or one pattern"]
+    head: Annotated[NamesOrNone, RESULT, "the modules that a run trains anew, whatever the method"]
+    architecture: Annotated[Options | None, NEUTRAL, "keys of the model's configuration"] = None
+
+    @property
+    def label(self) -> str:
+        """The backbone as a column of a table names it."""
+        return self.name
+
+    def problems(self) -> list[str]:
+        """A source without what it needs."""
+        if self.source == "local" and not self.path:
+            return ["path=null: backbone.source=local needs a folder; accepted: an existing folder"]
+        if self.source == "hub" and not self.hub:
+            return ["hub=null: backbone.source=hub needs a name; accepted: OWNER/NAME on the model hub"]
+        return []
+
+
+class Recipe(Section):
+    """How a model is trained."""
+
+    name: Annotated[Text, NEUTRAL, "where the values come from; `default`: from no recipe of this method and task"]
+    d: Annotated[Count | None, NEUTRAL, "the capacity where `d` is null; it stands where the method keeps it"] = None
+    epochs: Annotated[Positive, RESULT, "passes over the training rows"]
+    batch_size: Annotated[Count, RESULT, "examples in a batch"]
+    accumulation: Annotated[Count, neutral_at(1), "batches in an optimizer step"]
+    eval_batch_size: Annotated[Count, RESULT, "examples in a batch of an evaluation"]
+    learning_rate: Annotated[Positive, RESULT, "of the method's values"]
+    head_learning_rate: Annotated[Positive, RESULT, "of the head"]
+    weight_decay: Annotated[NotNegative, RESULT, "AdamW's"]
+    warmup_ratio: Annotated[Fraction, RESULT, "the part of the steps in which the rates rise"]
+    schedule: Annotated[
+        Literal["linear", "cosine", "constant", "constant_with_warmup"], RESULT, "of the rates after it"
+    ]
+    max_grad_norm: Annotated[NotNegative, RESULT, "0: no clipping"]
+    dropout: Annotated[BelowOne, RESULT, "of the adapter"]
+    label_smoothing: Annotated[BelowOne, neutral_at(0.0), "of classes"]
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"], neutral_at("float32"), "of forward and backward (autocast)"
+    ]
+    group_by_length: Annotated[Flag, RESULT, "batches of similar length"]
+    sources: Annotated[dict[str, Text], NEUTRAL, "where each value is from"]
+
+
+class Protocol(Section):
+    """Which rows choose the epoch, and which are the test."""
+
+    name: Annotated[Literal["heldout", "best_on_dev"], RESULT, "as in `protocol=NAME`"]
+
+
+class Diagnostics(Section):
+    """What is measured beside the scores, which it does not change."""
+
+    name: Annotated[Text, NEUTRAL, "as in `diagnostics=NAME`"]
+    measures: Annotated[list[Literal["isometry", "landscape"]], NEUTRAL, "what is measured"]
+    seed: Annotated[SeedValue, NEUTRAL, "of everything drawn here"]
+    snapshots: Annotated[Several, NEUTRAL, "trained values kept along training"]
+    pairs: Annotated[Count, NEUTRAL, "pairs of points whose distances are compared"]
+    dense_limit: Annotated[Count, NEUTRAL, "the largest dimension that is computed whole"]
+    spectrum: Annotated[Count, NEUTRAL, "singular values kept of each weight change"]
+    rows: Annotated[Count, NEUTRAL, "training examples of the landscape"]
+    eigenvalues: Annotated[Count, NEUTRAL, "eigenvalues at each end of the spectrum"]
+    grid: Annotated[Odd, NEUTRAL, "points along each axis of the surface"]
+    directions: Annotated[Several, NEUTRAL, "random directions"]
+    extent: Annotated[Positive, NEUTRAL, "of the axes, in norms of the trained values"]
+
+
+class Logger(Section):
+    """The mirror in Weights & Biases."""
+
+    wandb: Annotated[Literal["offline", "online", "disabled"], NEUTRAL, "where the mirror goes"]
+    project: Annotated[Text, NEUTRAL, "its project"]
+    entity: Annotated[Text | None, NEUTRAL, "its team or user"] = None
