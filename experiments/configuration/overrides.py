@@ -31,7 +31,7 @@ def override_errors(arguments: Iterable[str]) -> list[str]:
     line = CommandLine.of(arguments)
     folder = line.config_dir
     if folder is not None and not folder.is_dir():
-        return [f"--config-dir={folder}: no such folder; accepted: an existing folder with groups as conf/ has them"]
+        return [f"--config-dir={folder}: no such folder; accepted: an existing folder"]
     with searched(folder):
         return _errors(line)
 
