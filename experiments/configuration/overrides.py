@@ -5,7 +5,6 @@ Hydra stops at the first unknown group option or key; here every wrong override 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from itertools import product
 from typing import Any
@@ -26,15 +25,13 @@ from experiments.errors import SpecError
 from experiments.families import spec_of
 from schema import validation
 
-__all__ = ["CONF", "needless", "options", "override_errors"]
-
 
 def override_errors(arguments: Iterable[str]) -> list[str]:
     """Every wrong override among the command line's arguments, one line each; flags (`-m`, `--cfg`) are Hydra's."""
     line = CommandLine.of(arguments)
     folder = line.config_dir
     if folder is not None and not folder.is_dir():
-        return [f"--config-dir={folder}: no such folder; accepted: an existing folder with groups as conf/ has them"]
+        return [f"--config-dir={folder}: no such folder; accepted: an existing folder"]
     with searched(folder):
         return _errors(line)
 
@@ -79,7 +76,7 @@ def _group_errors(override: Override) -> list[str]:
         return []
     choices = options(group)
     return [
-        f"{group}={value or 'null'}: unknown {group}{_nearest(value, choices)}; accepted: {_list(choices)}"
+        f"{group}={value or 'null'}: unknown {group}{validation.nearest(value, choices)}; accepted: {_list(choices)}"
         for value in _values(override)
         if value not in choices
     ]
@@ -95,7 +92,7 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(composed, o.key_or_group)]
     accepted = validation.keys(spec_of(str(OmegaConf.select(composed, "task.family"))))
     errors = [
-        f"{key}: unknown key{_nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
+        f"{key}: unknown key{validation.nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
     ]
     wrong_columns = _column_errors(chosen, str(composed.task.name))
@@ -108,7 +105,7 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     try:
         parse(composed)
     except SpecError as error:
-        errors += [_with_suggestion(line, accepted) for line in error.errors]
+        errors += error.errors
     return errors
 
 
@@ -121,12 +118,6 @@ def _column_errors(chosen: list[Override], task: str) -> list[str]:
         for recipe, name in pairs
         if (tasks := columns(recipe)) and name not in tasks
     ]
-
-
-def _with_suggestion(line: str, accepted: Iterable[str]) -> str:
-    """An error of the whole configuration; an unknown key, added behind "+", with the key that may have been meant."""
-    key, unknown, rest = line.partition(": unknown key;")
-    return f"{key}: unknown key{_nearest(key, accepted)};{rest}" if unknown else line
 
 
 def _composed(lines: list[str]) -> DictConfig | str:
@@ -151,11 +142,6 @@ def _exists(config: DictConfig, key: str) -> bool:
 def _siblings(config: DictConfig, key: str) -> list[str]:
     parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
     return sorted(map(str, parent)) if isinstance(parent, DictConfig) else sorted(map(str, config))
-
-
-def _nearest(value: Any, choices: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(value), list(choices), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _list(choices: list[str], most: int = 24) -> str:

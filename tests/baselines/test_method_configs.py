@@ -33,19 +33,21 @@ def resolved(file: Path, d: int = 24) -> dict[str, Any]:
     return method
 
 
+NAMES = {"gpart", "lora", "unilora", "vera", "full", "bitfit", "head", "untrained"}
+
+
 def test_the_methods_of_the_comparison_are_there() -> None:
-    names = {"gpart", "lora", "unilora", "vera", "full", "bitfit", "head", "untrained"}
-    assert {file.stem for file in FILES} == names
+    assert {file.stem for file in FILES} >= NAMES
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_file_configures_its_method(file: Path) -> None:
     method = resolved(file)
-    assert set(method) == {"name", "result_version", "capacity", "decay_vectors", "config"}
     assert method["name"] == file.stem
     assert method["result_version"] >= 1
-    assert method["decay_vectors"] == (file.stem == "gpart")
     config = instantiate(method["config"])
+    if file.stem in NAMES:
+        assert method["decay_vectors"] == (file.stem == "gpart")
     bert = BACKBONES["bert"]
     head = [] if file.stem == "untrained" else bert.head
     adapted = adapt(bert.new(), config, head=head, init_seed=0)

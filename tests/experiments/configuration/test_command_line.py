@@ -1,0 +1,93 @@
+"""What is typed: flags anywhere, the help screen, and the common slips, each answered in one line."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from experiments import cli
+from experiments.configuration.command_line import CommandLine
+from experiments.configuration.groups import groups, options
+from experiments.configuration.overrides import override_errors
+from experiments.configuration.usage import usage
+
+
+def answered(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
+    status = cli.main()
+    printed = capsys.readouterr()
+    return status, printed.out or printed.err
+
+
+def test_flags_are_told_from_overrides_wherever_they_stand() -> None:
+    line = CommandLine.of(["seed=0,1", "-m", "--cfg", "job", "d=1", "--config-dir=DIR"])
+    assert line.flags == ("-m", "--cfg", "job", "--config-dir=DIR")
+    assert line.overrides == ("seed=0,1", "d=1")
+    assert line.sweep
+
+
+@pytest.mark.parametrize("words", [["-cd", "DIR"], ["--config-dir", "DIR"], ["--config-dir=DIR"], ["-cd=DIR", "-m"]])
+def test_the_folder_of_further_groups_is_found_in_every_form(words: list[str]) -> None:
+    folder = CommandLine.of(["seed=1", *words]).config_dir
+    assert folder is not None
+    assert (folder.is_absolute(), folder.name) == (True, "DIR")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_one_screen_of_choices_and_examples(
+    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text = answered(["method=gpart", flag], monkeypatch, capsys)
+    assert status == 0
+    assert text.strip() == usage().strip()
+    assert len(text.splitlines()) <= 50
+    assert max(map(len, text.splitlines())) <= 120
+    shown = set(text.split())
+    assert {*options("method"), *options("backbone"), *options("profile"), "sst2", "cifar10"} <= shown
+    assert {"-m,", "--config-dir", "--cfg"} <= shown
+    assert all(f"  {group} " in text for group in groups() if options(group))
+
+
+def test_help_lists_no_folder_that_is_no_group() -> None:
+    assert not {"bench", "search", "prompt"} & set(groups())
+    assert "  prompt " not in usage()
+
+
+def test_the_examples_of_the_help_are_accepted() -> None:
+    lines = [line.partition("#")[0] for line in usage().splitlines() if line.startswith("  python run.py ")]
+    assert len(lines) == 10
+    for line in lines:
+        assert override_errors(line.split()[2:]) == [], line
+
+
+@pytest.mark.parametrize("word", ["seed=0,1", "seed=range(3)", "d=choice(1,2)", "method=gpart,lora"])
+def test_several_values_without_multirun_are_one_line_that_names_it(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text = answered(["profile=embedded", "task=glue/sst2", word], monkeypatch, capsys)
+    assert status == 2
+    assert text.splitlines() == [
+        f"error: {word}: several values for one run; accepted: one, or --multirun (-m) for a run of each"
+    ]
+
+
+@pytest.mark.parametrize("group", ["method", "task", "backbone", "data", "protocol", "recipe"])
+def test_a_group_that_a_run_needs_cannot_be_null(group: str) -> None:
+    (line,) = override_errors([f"{group}=null"])
+    assert line.startswith(f"{group}=null: unknown {group}; accepted: ")
+
+
+def test_a_group_that_a_run_can_do_without_may_be_null() -> None:
+    assert override_errors(["profile=null", "experiment=null"]) == []
+
+
+def test_an_unknown_key_behind_a_plus_gets_the_suggestion_that_it_gets_without() -> None:
+    for word in ("recipe.epoch=1", "+recipe.epoch=1"):
+        (line,) = override_errors([word])
+        assert line.startswith("recipe.epoch: unknown key (did you mean recipe.epochs?); accepted: ")
+
+
+def test_what_looks_like_a_group_but_is_none_is_an_unknown_key() -> None:
+    (line,) = override_errors(["search=minilm-l6"])
+    assert line.startswith("search: unknown key; accepted: ")
