@@ -18,6 +18,7 @@ from experiments.configuration.overrides import CONF
 from experiments.configuration.overrides import options as files
 from experiments.errors import RunFailed, SpecError
 from experiments.records import provenance, record
+from schema.record import Provenance
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMA = 1
@@ -226,7 +227,7 @@ def bench(
         "setting": setting,
         **options,
         "targets": measured,
-        "provenance": provenance.collect(Provenance(), "off"),
+        "provenance": provenance.collect(Provenance(), "off").model_dump(),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     record.write_json(out, result)

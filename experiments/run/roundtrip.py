@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -15,6 +14,7 @@ from torch.utils.data import Subset
 from baselines import Adapted
 from experiments.families.family import Examples, Family
 from experiments.run.devices import is_out_of_memory
+from schema.record import Comparison, RoundTrip
 
 PROBE_ROWS = 128
 """Examples on which outputs are compared before and after."""
@@ -38,13 +38,13 @@ TOLERANCES: Mapping[str, Tolerance] = {
 }
 """TODO"""
 
-Outcome = dict[str, Any] | str
+Outcome = Comparison | str
 """What was measured, or in a text why nothing was."""
 
 
-def skipped(reason: str) -> dict[str, Outcome]:
+def skipped(reason: str) -> RoundTrip:
     """The `round_trip` of a record where it was not tried."""
-    return dict.fromkeys(STEPS, f"skipped: {reason}")
+    return RoundTrip(**dict.fromkeys(STEPS, f"skipped: {reason}"))
 
 
 def round_trip(
@@ -53,7 +53,7 @@ def round_trip(
     folder: Path,
     family: Family,
     examples: Examples,
-) -> dict[str, Outcome]:
+) -> RoundTrip:
     """Reload what was saved into a fresh backbone, merge and unmerge; whatever fails says so in its place.
 
     All on the model's device and in the recipe's precision. Merging may fail halfway: do not use the model afterwards.
@@ -71,31 +71,34 @@ def round_trip(
         applicable", "failed" or "skipped".
     """
     probe = _Probe(adapted.model, family, examples)
-    tolerance = TOLERANCES[family.spec["recipe"].get("precision", "float32")]
+    tolerance = TOLERANCES[family.spec.recipe.precision]
     try:
         reloaded = adapted.reload(fresh_backbone(), folder)
         reloaded.model.to(next(adapted.model.parameters()).device)
-        result: dict[str, Outcome] = {"reload": probe.compared(reloaded.model, tolerance.reload)}
+        result = RoundTrip(reload=probe.compared(reloaded.model, tolerance.reload))
     except Exception as error:  # the run's scores stand, whatever its proof runs into
-        return {**skipped("nothing was reloaded"), "reload": _failure(error)}
+        return skipped("nothing was reloaded").model_copy(update={"reload": _failure(error)})
     if not adapted.can_merge:
-        return {**dict.fromkeys(STEPS, f"not applicable: {adapted.name} has nothing to merge"), **result}
-    return {**skipped("nothing was merged"), **result, **_merging(adapted, reloaded, probe, tolerance.merge)}
+        result.merge = result.unmerge = f"not applicable: {adapted.name} has nothing to merge"
+        return result
+    result.unmerge = "skipped: nothing was merged"
+    return result.model_copy(update=_merging(adapted, reloaded, probe, tolerance.merge))
 
 
-def broken(result: Mapping[str, Outcome]) -> str | None:
+def broken(result: RoundTrip) -> str | None:
     """What makes the outcome `broken_round_trip`, in one line; None where nothing does.
 
     That is a difference beyond its tolerance, or a checkpoint that could not be reloaded. A merge that fails does not:
     the scores are those of the model as it was trained.
     """
-    lines = [f"{step}: {part}" for step, part in result.items() if isinstance(part, str) and step == "reload"]
-    lines = [line for line in lines if line.startswith("reload: failed")]
-    for step, part in result.items():
-        if isinstance(part, dict) and not part["max_abs_logit_difference"] <= part["tolerance"]:
+    failed = isinstance(result.reload, str) and result.reload.startswith("failed")
+    lines = [f"reload: {result.reload}"] if failed else []
+    for step in STEPS:
+        part = getattr(result, step)
+        if isinstance(part, Comparison) and not (part.max_abs_logit_difference or 0.0) <= (part.tolerance or 0.0):
             lines.append(
-                f"{step}: logits differ by up to {part['max_abs_logit_difference']:.3g} (accepted: "
-                f"{part['tolerance']:.3g}), {part['changed_predictions']} of {part['examples']} predictions changed"
+                f"{step}: logits differ by up to {part.max_abs_logit_difference:.3g} (accepted: "
+                f"{part.tolerance:.3g}), {part.changed_predictions} of {part.examples} predictions changed"
             )
     return "; ".join(lines) or None
 
@@ -109,15 +112,15 @@ class _Probe:
         self._family = family
         self._before = family.outputs(model, self._examples, BATCH_SIZE)
 
-    def compared(self, model: nn.Module, tolerance: float) -> dict[str, Any]:
+    def compared(self, model: nn.Module, tolerance: float) -> Comparison:
         """The differences of `model`, and what is accepted: `tolerance` times the largest logit."""
         after, predicted = self._family.outputs(model, self._examples, BATCH_SIZE), self._family.predicted
-        return {
-            "max_abs_logit_difference": float(np.abs(after - self._before).max()),
-            "tolerance": tolerance * max(1.0, float(np.abs(self._before).max())),
-            "changed_predictions": int((predicted(after) != predicted(self._before)).sum()),
-            "examples": len(self._before),
-        }
+        return Comparison(
+            max_abs_logit_difference=float(np.abs(after - self._before).max()),
+            tolerance=tolerance * max(1.0, float(np.abs(self._before).max())),
+            changed_predictions=int((predicted(after) != predicted(self._before)).sum()),
+            examples=len(self._before),
+        )
 
 
 def _merging(adapted: Adapted, reference: Adapted, probe: _Probe, tolerance: float) -> dict[str, Outcome]:
@@ -129,10 +132,11 @@ def _merging(adapted: Adapted, reference: Adapted, probe: _Probe, tolerance: flo
                 # A method may warn that subtracting leaves a rounding difference; it is measured here instead.
                 warnings.simplefilter("ignore", UserWarning)
                 change()
-            result[step] = probe.compared(adapted.model, tolerance)
+            compared = result[step] = probe.compared(adapted.model, tolerance)
         except Exception as error:  # as above
             return {**result, step: _failure(error)}
-    return {**result, "unmerge": {**result["unmerge"], "changed_weights": _changed(adapted, reference)}}  # type: ignore[dict-item]
+    compared.changed_weights = _changed(adapted, reference)
+    return result
 
 
 def _changed(adapted: Adapted, reference: Adapted) -> int:
