@@ -10,6 +10,7 @@ import pytest
 from experiments.embedded import cache
 from experiments.embedded.cache import MANIFEST, made_once
 from experiments.errors import SpecError
+from tests.experiments.test_run import run
 
 WEIGHTS = "model.safetensors"
 
@@ -86,3 +87,12 @@ def test_a_cache_that_cannot_be_written_is_one_line_that_names_it(below: str, tm
         made_once("model", make, place)
     assert len(refusal.value.errors) == 1
     assert "\n" not in refusal.value.errors[0]
+
+
+def test_a_run_is_refused_before_anything_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, outputs = tmp_path / "taken", tmp_path / "outputs"
+    taken.write_text("a file")
+    monkeypatch.setenv("GPART_CACHE", str(taken))
+    with pytest.raises(SpecError, match=f"^GPART_CACHE={taken}: cannot be written"):
+        run("profile=embedded", "task=glue/rte", "method=head", "logger=disabled", f"outputs={outputs}")
+    assert not outputs.exists()

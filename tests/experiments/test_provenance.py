@@ -36,6 +36,13 @@ def test_changed_and_new_code_does(checkout: Path, name: str) -> None:
     assert provenance.git_state()[1] is True
 
 
+def test_every_package_that_a_number_goes_through_is_named() -> None:
+    packages = provenance.collect("off")["packages"]
+    through = {"torch", "torchvision", "timm", "transformers", "tokenizers", "peft", "safetensors", "huggingface-hub"}
+    assert packages.keys() >= through | {"datasets", "evaluate", "pyarrow", "pillow", "numpy", "pandas", "python"}
+    assert all(version[0].isdigit() for version in packages.values())
+
+
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "_ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

@@ -146,6 +146,19 @@ def test_loss_and_generation_are_in_the_recipes_precision(precision: str, words:
     assert set(seen) == {getattr(torch, precision)}
 
 
+def test_the_held_out_loss_is_of_the_rows_that_the_trainer_holds(words: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        spec = RunSpec.from_config(compose("config", [*words, "method=untrained"]))
+    family = families.family_of(spec)
+    before = family.trainer_options()
+    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    model = family.load(0)
+    parts = [family.examples(rows, "selection") for rows in (splits.selection, splits.selection.select(range(3)))]
+    assert before.evaluate is not None
+    losses = [before.evaluate(model, part)["loss"] for part in parts]
+    assert losses[0] != losses[1]
+
+
 def test_the_untrained_model_is_a_baseline_of_its_own(words: list[str]) -> None:
     result = run(*words, "method=untrained")
     assert result["sizes"]["trainable"] == 0

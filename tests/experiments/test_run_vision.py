@@ -9,10 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
+from torch.utils.data import DataLoader
+from transformers import TrainerState
 
+from experiments import families
 from experiments.__main__ import main
+from experiments.configuration.overrides import CONF
+from experiments.configuration.spec import RunSpec
+from experiments.data import sources
 from experiments.errors import RunFailed, SpecError
+from experiments.run import preflight
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
 from tests.experiments.test_run import folder_of, run
 
@@ -93,6 +101,22 @@ def test_the_same_run_twice_gives_the_same_bits_with_augmentation_and_mixing(ima
     assert (again["metrics"], again["history"]) == (first["metrics"], first["history"])
     other = run(*overrides, "seeds.data=1")
     assert other["history"]["steps"] != first["history"]["steps"]
+
+
+def test_the_epoch_reaches_the_examples_whenever_the_options_are_made(images: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        spec = RunSpec.from_config(compose("config", [*images, "method=head", "+task.augmentation.re_prob=0.9"]))
+    preflight.prepare(spec)
+    family = families.family_of(spec)
+    before = family.trainer_options()
+    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    examples = family.examples(splits.train, "train")
+    (callback,) = before.callbacks
+    state, loader = TrainerState(epoch=3.0), DataLoader(examples)
+    callback.on_epoch_begin(None, state, None, train_dataloader=loader)  # type: ignore[arg-type]
+    drawn = examples[0]["pixel_values"]
+    examples.set_epoch(0)  # type: ignore[attr-defined]
+    assert not torch.equal(examples[0]["pixel_values"], drawn), "it was the fourth epoch's"
 
 
 def test_accumulation_and_label_smoothing_are_other_runs(images: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The round trip: what differs is an outcome, what a method cannot do is said, and nothing of it costs a run its scores."""
+"""The round trip: what differs is an outcome, what a method cannot do is said, and nothing costs a run its scores."""
 
 from __future__ import annotations
 
