@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from analysis.aggregates import Estimate, Pool, aggregate, improvement, interquartile_mean, mean
 from analysis.cells import Row, Section
+from analysis.records import Run
 from analysis.statistics import DRAWS
-from analysis.tables import Heading, Table
+from analysis.tables import Heading, Table, older_note, without_score
+from schema.key import Key
 
 _NOTE = (
     "Over the tasks {tasks}, whose primary metrics are taken as they are, x 100. Interquartile mean: mean of the "
@@ -39,7 +41,12 @@ def aggregate_table(section: Section, base: Row | None, pool: Pool) -> Table:
     note = _NOTE.format(tasks=tasks, draws=DRAWS, baseline=base.label if base is not None else "a baseline")
     reasons = [f"{row.label}: {reason}." for row, reason in pool.reasons.items()]
     rows = [_row(pool, row, base) for row in pool.runs]
-    return Table(title, tuple(Heading((name,)) for name in names), tuple(rows), (note, *reasons))
+    notes = (note, *older_note(pool.runs), *reasons, *without_score(_grid(section, pool)))
+    return Table(title, tuple(Heading((name,)) for name in names), tuple(rows), notes)
+
+
+def _grid(section: Section, pool: Pool) -> list[tuple[Row, Key, tuple[Run, ...]]]:
+    return [place for place in section.grid() if place[1] in pool.columns]
 
 
 def _row(pool: Pool, row: Row, base: Row | None) -> tuple[str, ...]:
@@ -47,7 +54,7 @@ def _row(pool: Pool, row: Row, base: Row | None) -> tuple[str, ...]:
     cells = pool.runs[row]
     texts = [_text(found["iqm"]), _text(found["mean"])]
     texts += [_text(found["improvement"])] if base is not None else []
-    return (row.label, f"{len(cells)} tasks, {len(cells[0])} each", *texts)
+    return (row.title, f"{len(cells)} tasks, {len(cells[0])} each", *texts)
 
 
 def _text(found: Estimate | None) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 from scipy.stats import trim_mean
 
 from analysis.cells import Row, Section
-from analysis.records import Column, Run
+from analysis.records import Run
 from analysis.statistics import DRAWS, LEVEL, SEED, Array
+from schema.key import Key
 
 THRESHOLDS = np.linspace(0, 1, 101)
 """Scores at which performance profiles are evaluated."""
@@ -50,7 +51,7 @@ class Pool:
         reasons: for every other row, what it lacks.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[Key, ...]
     reason: str | None
     runs: dict[Row, list[list[Run]]]
     reasons: dict[Row, str]
@@ -69,7 +70,7 @@ def pools(section: Section) -> list[Pool]:
     return [_pool(section, columns) for columns in groups if len(columns) > 1]
 
 
-def _pool(section: Section, columns: tuple[Column, ...]) -> Pool:
+def _pool(section: Section, columns: tuple[Key, ...]) -> Pool:
     twice = [task for task, count in Counter(column.task for column in columns).items() if count > 1]
     if twice:
         return Pool(columns, f"{', '.join(twice)}: more than one column, which are no two tasks", {}, {})

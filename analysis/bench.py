@@ -37,7 +37,7 @@ class Bench:
         steps: in each turn.
         measured: by set of targets and method what was measured, as in the record.
         terms: what has to be alike for times to stand in one table, by dotted key.
-        circumstances: versions and commit, by dotted key.
+        environment: versions and commit, by dotted key.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Bench:
     steps: int
     measured: Mapping[str, Mapping[str, Mapping[str, Any]]]
     terms: Mapping[str, Value]
-    circumstances: Mapping[str, Value]
+    environment: Mapping[str, Value]
 
     def seconds(self, targets: str, method: str, parts: Sequence[str] = PARTS) -> list[float]:
         """Median of the steps of each round, of all or some parts of a step."""
@@ -156,7 +156,7 @@ def _bench(name: str, record: Mapping[str, Any]) -> Bench:
         steps=record["steps"],
         measured=measured,
         terms=flatten(terms),
-        circumstances=flatten({key: value for key, value in provenance.items() if key in kept}),
+        environment=flatten({key: value for key, value in provenance.items() if key in kept}),
     )
 
 

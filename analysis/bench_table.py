@@ -158,7 +158,7 @@ def _notes(benches: Sequence[Bench]) -> Iterator[str]:
 
 def _provenance(bench: Bench) -> str:
     """Rounds, versions and commit of one record."""
-    known = bench.circumstances
+    known = bench.environment
     packages = ", ".join(
         f"{name} {known.get(f'packages.{name}', 'unknown')}" for name in ("torch", "transformers", "peft")
     )

@@ -7,18 +7,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from analysis.records import Column, InputError, Run, Value
+from analysis.records import InputError, Run, Value
+from schema.key import Key
+from schema.record import IDENTITY
+
+OLDER = "‡"
+"""Marks rows of an older identity."""
 
 _SHOWN = 12
 """Characters of a text value (a digest, a pattern) that a row's label shows."""
 
 
 class Row(NamedTuple):
-    """A method with its capacity and those of its settings that differ between its runs of one column."""
+    """A method with its capacity and those of its settings that differ between its runs of one column.
+
+    Runs of two versions of the identity never share one: what the older did not cover may differ between them.
+    """
 
     method: str
     capacity: tuple[str, Value] | None
     differing: tuple[tuple[str, Value], ...]
+    identity: int = IDENTITY
 
     @property
     def label(self) -> str:
@@ -29,6 +38,16 @@ class Row(NamedTuple):
             shown = value[:_SHOWN] if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else value
             parts.append(f"{name}={shown}")
         return ", ".join(dict.fromkeys([self.method, *parts]))
+
+    @property
+    def mark(self) -> str:
+        """The sign of a row whose runs have an older identity, which tables explain; else nothing."""
+        return OLDER if self.identity < IDENTITY else ""
+
+    @property
+    def title(self) -> str:
+        """The label with its mark."""
+        return f"{self.label} {self.mark}".rstrip()
 
     def _order(self) -> tuple[str, float, str]:
         size = self.capacity[1] if self.capacity else 0
@@ -51,11 +70,11 @@ class Section:
     backbone: str
     protocol: str
     track: str
-    columns: tuple[Column, ...]
+    columns: tuple[Key, ...]
     rows: tuple[Row, ...]
-    cells: dict[tuple[Row, Column], tuple[Run, ...]]
+    cells: dict[tuple[Row, Key], tuple[Run, ...]]
 
-    def runs(self, row: Row | None = None, column: Column | None = None) -> list[Run]:
+    def runs(self, row: Row | None = None, column: Key | None = None) -> list[Run]:
         """The runs of a row, of a column, of the cell where they meet, or all."""
         return [
             run
@@ -64,7 +83,7 @@ class Section:
             for run in members
         ]
 
-    def grid(self) -> Iterator[tuple[Row, Column, tuple[Run, ...]]]:
+    def grid(self) -> Iterator[tuple[Row, Key, tuple[Run, ...]]]:
         """Every cell, row by row, the missing ones without runs."""
         for row in self.rows:
             for column in self.columns:
@@ -85,15 +104,17 @@ def sections(runs: Iterable[Run]) -> list[Section]:
 
 
 def _section(runs: Sequence[Run]) -> Section:
-    by_method: dict[str, list[Run]] = defaultdict(list)
+    by_method: dict[tuple[str, int], list[Run]] = defaultdict(list)
     for run in runs:
-        by_method[run.method].append(run)
-    cells: dict[tuple[Row, Column], list[Run]] = defaultdict(list)
-    for method, own in by_method.items():
+        by_method[run.method, run.identity].append(run)
+    cells: dict[tuple[Row, Key], list[Run]] = defaultdict(list)
+    for (method, identity), own in by_method.items():
         keys = _differing_keys(own)
+        version: list[tuple[str, Value]] = [("identity", identity)] if (method, IDENTITY) in by_method else []
         for run in own:
-            differing = tuple((key, run.settings[key]) for key in keys if run.settings.get(key) is not None)
-            cells[Row(method, run.capacity, differing), run.column].append(run)
+            differing = [(key, run.settings[key]) for key in keys if run.settings.get(key) is not None]
+            shown = tuple(differing + version if identity < IDENTITY else differing)
+            cells[Row(method, run.capacity, shown, identity), run.column].append(run)
     for (row, _), members in cells.items():
         _refuse_repeated_seeds(row, members)
     first = runs[0].column
@@ -101,7 +122,7 @@ def _section(runs: Sequence[Run]) -> Section:
         first.backbone,
         first.protocol,
         first.track,
-        columns=tuple(sorted({column for _, column in cells})),
+        columns=tuple(sorted({column for _, column in cells}, key=lambda column: column.values)),
         rows=tuple(sorted({row for row, _ in cells}, key=Row._order)),
         cells={place: tuple(sorted(members, key=lambda run: run.id)) for place, members in cells.items()},
     )
@@ -109,7 +130,7 @@ def _section(runs: Sequence[Run]) -> Section:
 
 def _differing_keys(runs: Sequence[Run]) -> list[str]:
     """The settings, the capacity apart, in which runs of one method and one column differ, over all columns."""
-    variants: dict[Column, set[tuple[tuple[str, Value], ...]]] = defaultdict(set)
+    variants: dict[Key, set[tuple[tuple[str, Value], ...]]] = defaultdict(set)
     for run in runs:
         variants[run.column].add(tuple(sorted(run.settings.items(), key=lambda item: item[0])))
     keys: set[str] = set()
@@ -122,7 +143,7 @@ def _differing_keys(runs: Sequence[Run]) -> list[str]:
 
 def _is_capacity(key: str, runs: Sequence[Run]) -> bool:
     """Whether a key is what the row's label gives as d or r."""
-    named = {f"method.config.{run.settings['method.capacity'] or 'r'}" for run in runs}
+    named = {f"method.config.{run.settings.get('method.capacity') or 'r'}" for run in runs}
     return key in named
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from analysis.cells import Row, Section
 from analysis.predictions import ComparisonError, NoPredictionsError, checked_predictions
-from analysis.records import Column, InputError, Run
+from analysis.records import InputError, Run
 from analysis.significance import CLASSES, McNemar, holm, majority_p, mcnemar
 from analysis.statistics import Interval, example_interval, seed_interval, two_level_interval
+from schema.key import Key
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Difference:
     """
 
     row: Row
-    column: Column
+    column: Key
     interval: Interval | None
     pairs: tuple[tuple[str, str], ...]
     reason: str | None
@@ -80,14 +81,14 @@ def differences(section: Section, baseline: Row) -> list[Difference]:
     """The difference of every other row to the baseline in every column, over the seeds that both have."""
     rows = [row for row in section.rows if row != baseline]
     found = [difference(section, baseline, row, column) for row in rows for column in section.columns]
-    corrected: dict[tuple[Row, Column], float] = {}
+    corrected: dict[tuple[Row, Key], float] = {}
     for column in section.columns:
         tested = [(entry.row, entry.p) for entry in found if entry.column == column and entry.p is not None]
         corrected |= zip([(row, column) for row, _ in tested], holm([p for _, p in tested]), strict=True)
     return [replace(entry, holm_p=corrected.get((entry.row, entry.column))) for entry in found]
 
 
-def difference(section: Section, baseline: Row, row: Row, column: Column) -> Difference:
+def difference(section: Section, baseline: Row, row: Row, column: Key) -> Difference:
     """The difference of one row to another in one column, over the seeds that both have."""
 
     def scored(place: Row) -> list[Run]:
@@ -108,7 +109,7 @@ def difference(section: Section, baseline: Row, row: Row, column: Column) -> Dif
 
 def _over_seeds(pairs: Sequence[tuple[Run, Run]]) -> Interval | None:
     """The t interval over seeds of the recorded scores; None where not all were scored on the same rows."""
-    rows = {run.circumstances.get("scored_rows") for pair in pairs for run in pair}
+    rows = {run.environment.get("scored_rows") for pair in pairs for run in pair}
     return seed_interval(_by_seed(pairs)) if len(rows) == 1 else None
 
 

@@ -25,6 +25,7 @@ _LATEX = {
     "|": r"\textbar{}",
     "±": r"$\pm$",
     "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
 }
 _LAST_LATIN = "\u024f"
 """Last character that pdflatex has in its usual fonts; others, which error messages may hold, are named by number."""

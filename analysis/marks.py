@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from analysis.cells import Row, Section
 from analysis.differences import difference
-from analysis.records import Column
 from analysis.statistics import summarize
+from schema.key import Key
 
 BEST = "best"
 SECOND = "second"
 
 
-def marks(section: Section) -> tuple[dict[tuple[Row, Column], str], set[str]]:
+def marks(section: Section) -> tuple[dict[tuple[Row, Key], str], set[str]]:
     """The marked cells, and what the intervals that mark them are over ("seeds and examples", "examples", "seeds").
 
     Rows are ordered by their mean. The first is the best if the interval of its paired difference to the second is
     above 0; then the second is marked if its difference to the third is. Without shared seeds, or with one and no
     predictions, there is no interval and nothing is marked; nor is a row of which a run has no score.
     """
-    found: dict[tuple[Row, Column], str] = {}
+    found: dict[tuple[Row, Key], str] = {}
     grounds: set[str] = set()
     for column in section.columns:
         order = _ordered(section, column)
@@ -31,7 +31,7 @@ def marks(section: Section) -> tuple[dict[tuple[Row, Column], str], set[str]]:
     return found, grounds
 
 
-def _ordered(section: Section, column: Column) -> list[Row]:
+def _ordered(section: Section, column: Key) -> list[Row]:
     scores = {
         row: [run.score for run in section.cells.get((row, column), ()) if run.score is not None and run.state == "ok"]
         for row in section.rows
@@ -40,7 +40,7 @@ def _ordered(section: Section, column: Column) -> list[Row]:
     return sorted(means, key=lambda row: -means[row])[:3]
 
 
-def _ground(section: Section, column: Column, row: Row, following: Row) -> str | None:
+def _ground(section: Section, column: Key, row: Row, following: Row) -> str | None:
     """What the interval is over that tells two rows apart; None where none does."""
     if any(run.state != "ok" for run in section.cells[row, column]):
         return None

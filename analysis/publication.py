@@ -9,8 +9,8 @@ from analysis.aggregates import pools
 from analysis.cells import Row, Section
 from analysis.marks import marks
 from analysis.published import AVERAGE, Published, beside, fits, is_full
-from analysis.records import Column
 from analysis.tables import MISSING, Heading, Table, score_table, summary
+from schema.key import Key
 
 DAGGER = "†"
 _FIXED = 3
@@ -82,7 +82,7 @@ def _with_published(table: Table, section: Section, has_average: bool) -> Table:
     return replace(table, rows=(*table.rows, *rows), notes=(*table.notes, note))
 
 
-def _published_row(numbers: Sequence[Published], columns: Sequence[Column], has_average: bool) -> tuple[str, ...]:
+def _published_row(numbers: Sequence[Published], columns: Sequence[Key], has_average: bool) -> tuple[str, ...]:
     cells = [
         _published_cell([entry for entry in numbers if fits(entry, column)]) if is_full(column) else "not comparable"
         for column in columns

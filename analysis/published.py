@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from analysis.cells import Section
-from analysis.records import Column, InputError
+from analysis.records import InputError
+from schema.key import Key
 
 PATH = Path(__file__).with_name("published.yaml")
 AVERAGE = "average"
@@ -180,7 +181,7 @@ def _repeated(entries: Iterable[Published]) -> list[Published]:
     return twice
 
 
-def fits(entry: Published, column: Column) -> bool:
+def fits(entry: Published, column: Key) -> bool:
     """Whether a number may stand in a column: same backbone, protocol, task and metric, on all of the real data."""
     return is_full(column) and (entry.backbone, entry.protocol, entry.task, entry.metric) == (
         column.backbone,
@@ -190,7 +191,7 @@ def fits(entry: Published, column: Column) -> bool:
     )
 
 
-def is_full(column: Column) -> bool:
+def is_full(column: Key) -> bool:
     """Whether a column is of all of the real data."""
     return column.source != "embedded" and column.subset == "full"
 

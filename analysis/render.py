@@ -15,8 +15,9 @@ from analysis.differences import Difference
 from analysis.marks import BEST, SECOND
 from analysis.statistics import bootstrap_interval
 from analysis.tables import Table, summary
+from schema.key import Key
 
-_KEY = ("task", "source", "subset", "backbone", "protocol", "track", "metric")
+_KEY = tuple(Key.model_fields)
 _MARKDOWN_MARKS = {BEST: ("**", "**"), SECOND: ("<u>", "</u>")}
 
 
@@ -61,7 +62,7 @@ def scores_csv(sections: Iterable[Section]) -> str:
             sizes = [_one(run.theta for run in runs), _one(run.head for run in runs)]
             without = " ".join(f"{run.id}:{run.state}" for run in runs if run.state != "ok")
             capacity = f"{row.capacity[0]}={row.capacity[1]}" if row.capacity else None
-            named = [*column, row.method, capacity, row.label, found.n if found else 0]
+            named = [*column.values, row.method, capacity, row.label, found.n if found else 0]
             lines.append([*named, *map(_number, numbers), *sizes, without, " ".join(run.id for run in runs)])
     return to_csv(lines)
 
@@ -86,7 +87,7 @@ def differences_csv(found: Iterable[Difference], baseline: str) -> str:
         tests = " ".join(f"{test.only_ours}:{test.only_theirs}:{test.p:.3g}" for test in entry.tests)
         p_values = [None if p is None else f"{p:.3g}" for p in (entry.p, entry.holm_p)]
         pairs = " ".join(f"{ours}-{theirs}" for ours, theirs in entry.pairs)
-        named = [*entry.column, entry.row.label, baseline, len(entry.pairs)]
+        named = [*entry.column.values, entry.row.label, baseline, len(entry.pairs)]
         percent = [None if value is None else 100 * value for value in numbers]
         lines.append([*named, *map(_number, percent), *p_values, tests, entry.reason, pairs])
     return to_csv(lines)
@@ -96,11 +97,12 @@ def cells_json(sections: Iterable[Section], folder: Path) -> str:
     """Every cell with its runs: id, record (relative to the folder that was read), outcome, seeds, score."""
     cells = [
         {
-            "key": dict(zip(_KEY, column, strict=True)),
+            "key": column.model_dump(),
             "row": row.label,
             "runs": [
                 {
                     "id": run.id,
+                    "identity": run.identity,
                     "record": run.path.relative_to(folder).as_posix(),
                     "outcome": run.outcome,
                     "seeds": run.seeds,

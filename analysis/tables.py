@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from analysis.cells import Row, Section
+from analysis.cells import OLDER, Row, Section
 from analysis.differences import Difference
-from analysis.records import Column, Run, Value
+from analysis.records import Run, Value
 from analysis.statistics import DRAWS, Interval, Summary, summarize
+from schema.key import Key
 
 MISSING = "missing"
 _DIGEST = 12
 """Characters of a digest (a commit, rows) that a footnote shows."""
 _SCORES_NOTE = (
     "Cells: primary metric x 100 on {split}, {statistic} ± sample standard deviation over seeds (n = runs), both of "
-    'runs that ended ok; other runs have no score and are counted in their cell and listed below. "missing": no run. '
+    'runs that ended ok; other runs count in neither, and are named in their cell and below. "missing": no run. '
     "Parameters: trained values of the method, and of the task head that every method trains."
 )
 _SPLITS = {
@@ -26,6 +27,10 @@ _SPLITS = {
     "test": "the test split (GLUE: official validation), which selected nothing",
 }
 STATISTICS = ("mean", "median")
+OLDER_NOTE = (
+    f"{OLDER} identity 1: configuration files of a local backbone and commits of the hub were not part of it, so that "
+    "runs of such a row may differ in them."
+)
 _DIFFERENCES_NOTE = (
     "Cells: score minus that of {baseline}, x 100, mean over the seeds that both have (n), and its 95 % interval."
 )
@@ -81,7 +86,7 @@ def score_table(section: Section, statistic: str = "mean") -> Table:
     headings, footnotes = _headings(section)
     rows = [
         (
-            row.label,
+            row.title,
             *_sizes(section, row),
             *(_cell(section.cells.get((row, column), ()), statistic) for column in section.columns),
         )
@@ -90,7 +95,8 @@ def score_table(section: Section, statistic: str = "mean") -> Table:
     notes = [
         _SCORES_NOTE.format(split=_SPLITS[section.columns[0].split], statistic=statistic),
         *footnotes,
-        *_without_score(section),
+        *older_note(section.rows),
+        *without_score(section.grid()),
     ]
     fixed = [Heading(("method",)), Heading(("method parameters",)), Heading(("head parameters",))]
     return Table(_title(section), (*fixed, *headings), tuple(rows), tuple(notes))
@@ -100,7 +106,7 @@ def difference_table(section: Section, baseline: Row, found: Sequence[Difference
     """Paired differences of one section to the baseline."""
     headings, footnotes = _headings(section)
     cells = {(entry.row, entry.column): _difference_cell(entry) for entry in found}
-    rows = [(row.label, *(cells[row, column] for column in section.columns)) for row in section.rows if row != baseline]
+    rows = [(row.title, *(cells[row, column] for column in section.columns)) for row in section.rows if row != baseline]
     bases = {entry.claim[0] for entry in found if entry.claim}
     texts = [text.format(draws=DRAWS) for basis, text in _BASES.items() if basis in bases]
     note = " ".join([_DIFFERENCES_NOTE.format(baseline=baseline.label), *texts])
@@ -110,7 +116,8 @@ def difference_table(section: Section, baseline: Row, found: Sequence[Difference
         if entry.reason and entry.reason.startswith("not comparable")
     ]
     title = f"{_title(section)}: difference to {baseline.label}"
-    return Table(title, (Heading(("method",)), *headings), tuple(rows), (note, *footnotes, *reasons))
+    notes = (note, *footnotes, *older_note(section.rows), *reasons)
+    return Table(title, (Heading(("method",)), *headings), tuple(rows), notes)
 
 
 def significance_table(section: Section, baseline: Row, found: Sequence[Difference]) -> Table | None:
@@ -119,10 +126,26 @@ def significance_table(section: Section, baseline: Row, found: Sequence[Differen
     if not any(entry.tests for entry in found):
         return None
     headings, _ = _headings(section)
-    rows = [(row.label, *(cells[row, column] for column in section.columns)) for row in section.rows if row != baseline]
+    rows = [(row.title, *(cells[row, column] for column in section.columns)) for row in section.rows if row != baseline]
     title = f"{_title(section)}: McNemar's test against {baseline.label}"
     plain = [heading._replace(footnotes=()) for heading in headings]
-    return Table(title, (Heading(("method",)), *plain), tuple(rows), (_TESTS_NOTE.format(baseline=baseline.label),))
+    notes = (_TESTS_NOTE.format(baseline=baseline.label), *older_note(section.rows))
+    return Table(title, (Heading(("method",)), *plain), tuple(rows), notes)
+
+
+def older_note(rows: Iterable[Row]) -> tuple[str, ...]:
+    """What the mark of rows of an older identity means; nothing where no row has it."""
+    return (OLDER_NOTE,) if any(row.mark for row in rows) else ()
+
+
+def without_score(cells: Iterable[tuple[Row, Key, Sequence[Run]]]) -> tuple[str, ...]:
+    """A line for every run of some cells that no number counts, with why."""
+    return tuple(
+        f"{row.label}, {_name(column)}, run {run.id}: {run.state}" + (f" ({run.reason})." if run.reason else ".")
+        for row, column, runs in cells
+        for run in runs
+        if run.state != "ok"
+    )
 
 
 def trials_note(runs: Iterable[Run]) -> str | None:
@@ -135,7 +158,7 @@ def _title(section: Section) -> str:
     return f"backbone {section.backbone}, protocol {section.protocol}, track {section.track}"
 
 
-def _name(column: Column) -> str:
+def _name(column: Key) -> str:
     return f"{column.task} ({column.source}, {column.subset})"
 
 
@@ -202,26 +225,16 @@ def _headings(section: Section) -> tuple[list[Heading], list[str]]:
 def _mixed(runs: Sequence[Run]) -> list[str]:
     """What is not the same for all scored runs of a column, one text each, and runs from an unclean checkout."""
     scored = [run for run in runs if run.state == "ok"]
-    dirty = sum(run.circumstances["git_dirty"] is True for run in scored)
+    dirty = sum(run.environment["git_dirty"] is True for run in scored)
     texts = [f"{dirty} of {len(scored)} runs from a checkout with uncommitted changes"] if dirty else []
-    for name in sorted({name for run in scored for name in run.circumstances} - {"git_dirty"}):
-        counts = Counter(_shown(run.circumstances.get(name)) for run in scored)
+    for name in sorted({name for run in scored for name in run.environment} - {"git_dirty"}):
+        counts = Counter(_shown(run.environment.get(name)) for run in scored)
         if len(counts) > 1:
             texts.append(f"{name} differs: " + ", ".join(f"{value} (n={counts[value]})" for value in sorted(counts)))
     return texts
 
 
 def _shown(value: Value) -> str:
-    """A circumstance as text; of a digest its beginning, which tells it from others."""
+    """A value as text; of a digest its beginning, which tells it from others."""
     text = str(value)
     return text[:_DIGEST] if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", text) else text
-
-
-def _without_score(section: Section) -> list[str]:
-    """A line for every run of the section that has no score."""
-    return [
-        f"{row.label}, {_name(column)}, run {run.id}: {run.state}" + (f" ({run.error})." if run.error else ".")
-        for row, column, runs in section.grid()
-        for run in runs
-        if run.state != "ok"
-    ]

@@ -62,7 +62,7 @@ def _line(cell: Cell, component: Component) -> dict[str, Any]:
     """One component, variances of scores as fractions; one that cannot be told has a reason and empty fields."""
     numbers = {name: getattr(component, name) for name in ("variance", "low", "high", "share")}
     return {
-        **cell.column._asdict(),
+        **cell.column.model_dump(),
         "row": cell.row.label,
         "seed": component.source,
         "levels": component.levels,
@@ -74,5 +74,5 @@ def _line(cell: Cell, component: Component) -> dict[str, Any]:
 
 
 def _json(cells: Sequence[Cell]) -> str:
-    content = [{"key": cell.column._asdict(), "row": cell.row.label, **asdict(cell.found)} for cell in cells]
+    content = [{"key": cell.column.model_dump(), "row": cell.row.label, **asdict(cell.found)} for cell in cells]
     return json.dumps({"schema": 1, "cells": content}, indent=1, sort_keys=True, allow_nan=False) + "\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from analysis.cells import Row, Section
-from analysis.records import Column
-from analysis.tables import Heading, Table
+from analysis.tables import Heading, Table, older_note, without_score
 from analysis.variance import Component, Decomposition, decompose
+from schema.key import Key
 
 _NOTE = (
     "Standard deviation of the score x 100 that one seed brings while all others stand (square root of its variance "
@@ -21,7 +21,7 @@ class Cell(NamedTuple):
 
     section: Section
     row: Row
-    column: Column
+    column: Key
     found: Decomposition
 
 
@@ -37,7 +37,7 @@ def decomposed(section: Section) -> list[Cell]:
 def variance_table(cell: Cell) -> Table:
     """The standard deviation that each seed brings to a cell's scores, or why the runs cannot tell it."""
     section, column = cell.section, cell.column
-    title = f"{cell.row.label} on {column.task} ({column.source}, {column.subset}): {column.metric} by seed, "
+    title = f"{cell.row.title} on {column.task} ({column.source}, {column.subset}): {column.metric} by seed, "
     title += f"backbone {section.backbone}, protocol {section.protocol}, track {section.track}"
     rows = tuple(
         (component.source, *_texts(component))
@@ -50,6 +50,7 @@ def variance_table(cell: Cell) -> Table:
     if cell.found.together is not None:
         n = len(cell.found.together_runs)
         notes.append(f"All varied seeds together: standard deviation {100 * cell.found.together**0.5:.2f} (n={n}).")
+    notes += [*older_note([cell.row]), *without_score([(cell.row, column, section.cells[cell.row, column])])]
     return Table(title, tuple(Heading((name,)) for name in names), rows, tuple(notes))
 
 

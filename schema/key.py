@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 class Key(BaseModel):
     """The column of a run: numbers share one only where all of these are equal."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     task: Annotated[str, "`glue/sst2`; with data of the suite's own `embedded/glue/sst2`"]
     source: Annotated[str, "where the rows come from: `hub`, `local` or `embedded`"]
@@ -23,3 +23,13 @@ class Key(BaseModel):
     protocol: Annotated[str, "`heldout` or `best_on_dev`"]
     track: Annotated[str, "`published`, `equal_budget` or `unsearched` (set by hand: no ranking follows)"]
     metric: Annotated[str, "the primary metric"]
+
+    @property
+    def split(self) -> Literal["selection", "test"]:
+        """The split that scores come from: `best_on_dev` selects on the official validation split and has no test."""
+        return "selection" if self.protocol == "best_on_dev" else "test"
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values in the order of the fields, which columns are sorted by."""
+        return tuple(self.model_dump().values())

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from schema.diagnostics import Diagnostics
 from schema.identity import VERSION
 from schema.key import Key
+from schema.part import Part
 from schema.run import Track
 from schema.sections import Seeds
 
@@ -17,16 +18,12 @@ SCHEMA = 2
 
 Outcome = Literal["ok", "diverged", "broken_round_trip", "out_of_memory", "interrupted", "error"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-DONE: tuple[Outcome, ...] = ("ok", "diverged", "broken_round_trip")
+BROKEN: Outcome = "broken_round_trip"
+"""Trained and scored, but what was saved or merged is another model: no table averages it, every table lists it."""
+DONE: tuple[Outcome, ...] = ("ok", "diverged", BROKEN)
 """The outcomes after which a run need not be run again."""
 
 Scores = dict[str, float | None]
-
-
-class Part(BaseModel):
-    """A part of a record: every key is always there, and null where nothing was measured."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), populate_by_name=True)
 
 
 class Identity(Part):
@@ -190,7 +187,7 @@ class Config(BaseModel):
     method: MethodConfig
     task: TaskConfig
     data: DataConfig
-    backbone: NamedConfig
+    backbone: BackboneConfig
     recipe: NamedConfig
     protocol: NamedConfig
     seeds: Seeds
@@ -210,6 +207,18 @@ class TaskConfig(NamedConfig):
     """The `task` section."""
 
     family: str = "glue"
+    primary_metric: str
+
+
+class BackboneConfig(NamedConfig):
+    """The `backbone` section."""
+
+    image_size: int | None = None
+
+    @property
+    def label(self) -> str:
+        """As columns name it: every method sees less of a smaller image, so that its size is a part of the name."""
+        return self.name if self.image_size is None else f"{self.name}@{self.image_size}"
 
 
 class DataConfig(BaseModel):

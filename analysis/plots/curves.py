@@ -16,6 +16,7 @@ from analysis.plots.scores import left_out
 from analysis.plots.style import LEGEND_LINE, PAGE, Canvas, Style, legend, legend_lines, marks, value_axis
 from analysis.records import Run
 from analysis.statistics import summarize
+from schema.record import History
 
 _LOSS, _SELECTION = "training loss", "selection"
 _MARKERS = 6
@@ -60,21 +61,18 @@ def curves(group: Group) -> Iterator[Figure]:
 
 def _selection_metric(group: Group, runs: Sequence[Run]) -> str:
     """The primary metric; the loss where epochs are selected by it (math)."""
-    epochs = [epoch for run in runs for epoch in group.record(run)["history"]["epochs"]]
-    return group.column.metric if any(group.column.metric in epoch["selection"] for epoch in epochs) else "loss"
+    selected = [epoch.selection for run in runs for epoch in group.record(run).history.epochs]
+    return group.column.metric if any(group.column.metric in scores for scores in selected) else "loss"
 
 
 def _course(group: Group, runs: Sequence[Run], panel: str, metric: str) -> Iterator[dict[str, object]]:
     """One line per point of training: the epoch, and mean and interval over the runs that have a value there."""
     values: dict[float, list[tuple[float, float, Run]]] = defaultdict(list)
     for run in runs:
-        history = group.record(run)["history"]
-        for entry in history["steps" if panel == _LOSS else "epochs"]:
-            value = entry["loss"] if panel == _LOSS else entry["selection"].get(metric)
+        for place, epoch, value in _points(group.record(run).history, panel, metric):
             if value is not None and math.isfinite(value):
-                place = entry["step"] if panel == _LOSS else entry["epoch"]
                 factor = 1 if panel == _LOSS or metric == "loss" else 100
-                values[place].append((entry["epoch"], factor * value, run))
+                values[place].append((epoch, factor * value, run))
     for place in sorted(values):
         epochs, found, members = zip(*values[place], strict=True)
         summary = summarize(found)
@@ -87,6 +85,13 @@ def _course(group: Group, runs: Sequence[Run], panel: str, metric: str) -> Itera
             "high": summary.high,
             "runs": ids(members),
         }
+
+
+def _points(history: History, panel: str, metric: str) -> Iterator[tuple[float, float, float | None]]:
+    """Place, epoch and value; runs are averaged at equal places: optimizer steps of the loss, epochs of the score."""
+    if panel == _LOSS:
+        return ((step.step, step.epoch, step.loss) for step in history.steps)
+    return ((epoch.epoch, epoch.epoch, epoch.selection.get(metric)) for epoch in history.epochs)
 
 
 def _draw(axes: Axes, data: pd.DataFrame, styles: Mapping[str, Style]) -> None:

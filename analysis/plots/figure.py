@@ -7,14 +7,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import matplotlib
 import pandas as pd
 
 from analysis.cells import Row, Section
 from analysis.plots.style import RC, TITLE_LINE, Canvas, Style, Styles, wrapped
-from analysis.records import Column, Run
+from analysis.records import Run
+from schema.diagnostics import Measured, NotMeasured
+from schema.key import Key
+from schema.record import BROKEN, Record
 
 FORMATS = ("png", "pdf", "svg")
 # Whatever would name the time or the program is left out, so that bytes depend on the records alone.
@@ -25,7 +28,8 @@ _METADATA: Mapping[str, dict[str, Any]] = {
 }
 _METRICS = {"matthews_correlation": "Matthews correlation", "pearson": "Pearson", "spearman": "Spearman", "f1": "F1"}
 
-Measured = list[tuple[Row, Run, dict[str, Any]]]
+Diagnostic = TypeVar("Diagnostic", bound=Measured)
+Found = list[tuple[Row, Run, Diagnostic]]
 """Runs with their rows and what a diagnostic measured in them."""
 
 
@@ -50,7 +54,7 @@ class Figure:
     title: str
     caption: str
     data: pd.DataFrame
-    column: Column
+    column: Key
     width: float
     height: float
     draw: Callable[[Canvas], None]
@@ -98,9 +102,9 @@ class Group:
     """
 
     section: Section
-    column: Column
+    column: Key
     styles: Styles
-    _records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _records: dict[str, Record] = field(default_factory=dict)
 
     def cells(self) -> list[tuple[Row, tuple[Run, ...]]]:
         """The rows that have runs here, with these, in the order of their seeds."""
@@ -115,28 +119,35 @@ class Group:
         kept = [(row, tuple(run for run in members if run.state == "ok")) for row, members in self.cells()]
         return [(row, members) for row, members in kept if members]
 
-    def record(self, run: Run) -> dict[str, Any]:
+    def record(self, run: Run) -> Record:
         """A run's whole record, read once."""
         if run.id not in self._records:
             self._records[run.id] = run.record()
         return self._records[run.id]
 
-    def measured(self, name: str) -> Measured:
-        """Runs with a measured diagnostic of this name, and what it is."""
-        found = [
-            (row, run, self.record(run)["diagnostics"].get(name)) for row, members in self.cells() for run in members
+    def measured(self, kind: type[Diagnostic]) -> Found[Diagnostic]:
+        """Runs with a measured diagnostic of this kind, and what it is; none whose round trip broke."""
+        return [
+            (row, run, value)
+            for row, run in self._unbroken()
+            for value in self._diagnostics(run)
+            if isinstance(value, kind)
         ]
-        return [(row, run, value) for row, run, value in found if value and value["status"] == "measured"]
 
-    def unmeasured(self, name: str) -> str:
-        """A sentence on the rows whose diagnostic of this name has another status; nothing where there is none."""
-        notes: dict[str, None] = {}
-        for row, members in self.cells():
-            for run in members:
-                value = self.record(run)["diagnostics"].get(name)
-                if value and value["status"] != "measured":
-                    notes[f"{row.label} ({value['status']}: {value['reason']})"] = None
-        return f" Without: {'; '.join(notes)}." if notes else ""
+    def unmeasured(self, name: Literal["isometry", "landscape"]) -> str:
+        """A sentence on the rows whose diagnostic of this name gave nothing, or of a model whose round trip broke."""
+        found = [(row, getattr(self.record(run).diagnostics, name)) for row, run in self._unbroken()]
+        notes = [f"{row.label} ({v.status}: {v.reason})" for row, v in found if isinstance(v, NotMeasured)]
+        broken = [(row, run) for row, members in self.cells() for run in members if run.outcome == BROKEN]
+        notes += [f"{row.label} ({run.outcome}: {run.reason})" for row, run in broken]
+        return f" Without: {'; '.join(dict.fromkeys(notes))}." if notes else ""
+
+    def _unbroken(self) -> list[tuple[Row, Run]]:
+        return [(row, run) for row, members in self.cells() for run in members if run.outcome != BROKEN]
+
+    def _diagnostics(self, run: Run) -> tuple[Measured | NotMeasured | None, ...]:
+        found = self.record(run).diagnostics
+        return found.isometry, found.landscape
 
     def row_styles(self, labels: Iterable[str]) -> dict[str, Style]:
         """Styles by these labels of the section's rows, in their order; one row of a method has the method's own."""
@@ -201,7 +212,7 @@ def frame(lines: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return data
 
 
-def first_of_each_row(measured: Measured) -> Measured:
+def first_of_each_row(measured: Found[Diagnostic]) -> Found[Diagnostic]:
     """The first run of each row, which is that of the lowest seeds."""
     return list({row: (row, run, value) for row, run, value in reversed(measured)}.values())[::-1]
 
@@ -217,12 +228,12 @@ def count_of(numbers: Sequence[int], noun: str = "runs per row") -> str:
     return f"n = {low} {noun}" if low == high else f"n = {low} to {high} {noun}"
 
 
-def _key(column: Column) -> list[str]:
+def _key(column: Key) -> list[str]:
     names = [column.backbone, column.protocol, column.track, column.task, column.source, column.subset, column.metric]
     return [name for name in names if name != "full"]
 
 
-def _heading(column: Column) -> str:
+def _heading(column: Key) -> str:
     return (
         f"{column.task} ({column.source}, {column.subset})\n"
         f"{column.backbone}, protocol {column.protocol}, track {column.track}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import matplotlib
 import numpy as np
@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.figure import Figure, Group, Measured, frame, runs_per_row
+from analysis.cells import Row
+from analysis.plots.figure import Figure, Group, frame, runs_per_row
 from analysis.plots.style import (
     COLUMN,
     GREY,
@@ -28,10 +29,16 @@ from analysis.plots.style import (
     panels,
     value_axis,
 )
+from analysis.records import Run
+from schema.diagnostics import Isometry, Occupancy
 
 _FLAT = 1e-3
 """Values whose logarithms (to base 10) span less are drawn as a line: their density would be a spike of rounding."""
 _BINS = 40
+
+Counted = TypeVar("Counted")
+Bins = tuple[Sequence[float | None], Sequence[float | None], Sequence[int]]
+"""Left and right ends of bins, and how many are in each."""
 
 
 def ratios(group: Group) -> Iterator[Figure]:
@@ -39,9 +46,9 @@ def ratios(group: Group) -> Iterator[Figure]:
     data = frame(
         [
             {"pairs": pairs, "row": row.label, "ratio": value, "runs": run.id}
-            for row, run, found in group.measured("isometry")
-            for pairs in ("random", "trained")
-            for value in found["ratios"][pairs]["values"]
+            for row, run, found in group.measured(Isometry)
+            for pairs, ratios in (("random", found.ratios.random), ("trained", found.ratios.trained))
+            for value in ratios.values
             if value is not None
         ]
     )
@@ -95,9 +102,9 @@ def jacobian(group: Group) -> Iterator[Figure]:
     names = ("point", "step", "largest", "smallest_nonzero", "condition_complement", "null_directions", "method")
     data = frame(
         [
-            {"row": row.label, **{name: point[name] for name in names}, "runs": run.id}
-            for row, run, found in group.measured("isometry")
-            for point in found["jacobian"]
+            {"row": row.label, **{name: getattr(point, name) for name in names}, "runs": run.id}
+            for row, run, found in group.measured(Isometry)
+            for point in found.jacobian
         ]
     )
     if data.empty:
@@ -139,13 +146,13 @@ def _along(axes: Axes, data: pd.DataFrame, keys: Sequence[str], styles: Mapping[
 
 def theta(group: Group) -> Iterator[Figure]:
     """Histograms of the trained values, a panel per row."""
-    chosen = group.measured("isometry")
-    data = _histograms(chosen, "trained_values", lambda h: (h["edges"][:-1], h["edges"][1:], h["counts"]))
+    chosen = [(row, run, found.trained_values) for row, run, found in group.measured(Isometry)]
+    data = _histograms(chosen, lambda values: (values.edges[:-1], values.edges[1:], values.counts))
     if data.empty:
         return
-    moments = {(row.label, run.id): found["trained_values"] for row, run, found in chosen}
+    moments = {run.id: values for _, run, values in chosen}
     for name in ("mean", "std"):
-        data[name] = [moments[key][name] for key in zip(data["row"], data["runs"], strict=True)]
+        data[name] = [getattr(moments[run], name) for run in data["runs"]]
     styles = group.row_styles(data["row"])
     caption = (
         "Trained values of the method at the kept epoch, as densities; dashed: normal density of the same mean and "
@@ -167,13 +174,13 @@ def theta(group: Group) -> Iterator[Figure]:
 
 def occupancy(group: Group) -> Iterator[Figure]:
     """Histograms of the group sizes of methods that partition weights, a panel per row."""
-    chosen = [(row, run, found) for row, run, found in group.measured("isometry") if found["occupancy"]]
-    data = _histograms(chosen, "occupancy", _size_bins)
+    chosen = [(row, run, found.occupancy) for row, run, found in group.measured(Isometry) if found.occupancy]
+    data = _histograms(chosen, _size_bins)
     if data.empty:
         return
-    facts = {run.id: found["occupancy"] for _, run, found in chosen}
-    data["mean"] = [facts[run]["mean"] for run in data["runs"]]
-    data["dead"] = [facts[run]["dead"] for run in data["runs"]]
+    groups = {run.id: found for _, run, found in chosen}
+    data["mean"] = [groups[run].mean for run in data["runs"]]
+    data["dead"] = [groups[run].dead for run in data["runs"]]
     styles = group.row_styles(data["row"])
     dead = sorted(set(data["dead"]))
     caption = (
@@ -193,9 +200,9 @@ def occupancy(group: Group) -> Iterator[Figure]:
     yield _histogram_figure(group, "occupancy", "Group sizes", caption, data, styles, one, labels)
 
 
-def _size_bins(found: Mapping[str, Any]) -> tuple[list[float], list[float], list[int]]:
+def _size_bins(found: Occupancy) -> Bins:
     """Left and right ends and counts of bins of as many whole sizes each; a bin per size where they are few."""
-    sizes, counts = np.asarray(found["sizes"]), np.asarray(found["counts"])
+    sizes, counts = np.asarray(found.sizes), np.asarray(found.counts)
     span = int(np.ptp(sizes)) + 1
     width = -(-span // _BINS)
     edges = sizes.min() - 0.5 + width * np.arange(-(-span // width) + 1)
@@ -209,14 +216,11 @@ def _stairs(axes: Axes, own: pd.DataFrame, heights: pd.Series, style: Style) -> 
     axes.stairs(heights, edges, color=style.colour, alpha=0.25, fill=True)
 
 
-Histogram = Callable[[Mapping[str, Any]], tuple[Sequence[float], Sequence[float], Sequence[int]]]
-
-
-def _histograms(chosen: Measured, key: str, bins: Histogram) -> pd.DataFrame:
+def _histograms(chosen: Iterable[tuple[Row, Run, Counted]], bins: Callable[[Counted], Bins]) -> pd.DataFrame:
     """A line per bin of every run: row, left, right, count, runs."""
     lines = []
-    for row, run, found in chosen:
-        for left, right, count in zip(*bins(found[key]), strict=True):
+    for row, run, counted in chosen:
+        for left, right, count in zip(*bins(counted), strict=True):
             lines.append({"row": row.label, "left": left, "right": right, "count": count, "runs": run.id})
     return frame(lines)
 

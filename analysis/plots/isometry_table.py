@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from analysis.cells import sections
+from analysis.cells import OLDER, sections
 from analysis.plots.figure import frame
 from analysis.records import Run
+from analysis.tables import OLDER_NOTE
+from schema.diagnostics import Isometry, NotMeasured, Ratios
+from schema.record import BROKEN, IDENTITY
 
 _KEY = ("backbone", "protocol", "track", "task", "source", "subset")
-_TYPES = ("float32", "bfloat16", "float16")
+_RATIOS = ("n", "min", "median", "max")
+_SINGULAR = ("largest", "smallest", "condition", "null_directions", "smallest_nonzero", "condition_complement")
+_NUMBERS = (
+    *("status", "reason", "map", "parameters", "weights"),
+    *(f"{pairs}_{name}" for pairs in ("random", "trained") for name in _RATIOS),
+    *_SINGULAR,
+    *("null_low", "null_high", "gram_diagonal", "gram_off_diagonal", "dead_coordinates"),
+    *(f"{kind}_{end}" for kind in ("float32", "bfloat16", "float16") for end in ("min", "max")),
+)
+"""The columns after the run, in their order."""
 _HEADINGS = (
     "method",
     "task",
@@ -50,33 +62,45 @@ def isometry_data(runs: Iterable[Run]) -> pd.DataFrame:
         InputError: if two runs of a cell have the same configuration and seeds, or a record changed since it was read.
     """
     return frame(
-        {key: getattr(column, key) for key in _KEY} | {"row": row.label, "method": row.method} | _line(run, found)
+        {key: getattr(column, key) for key in _KEY}
+        | {"row": row.label, "method": row.method, "identity": row.identity, "run": run.id}
+        | dict.fromkeys(_NUMBERS)
+        | _line(run, found)
         for section in sections(runs)
         for row, column, members in section.grid()
         for run in members
-        if (found := run.record()["diagnostics"].get("isometry"))
+        if (found := run.record().diagnostics.isometry)
     )
 
 
-def _line(run: Run, found: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's numbers by name; those that there are none of are None, also where nothing was measured."""
-    ratios, precision = found.get("ratios") or {}, found.get("precision") or {}
-    line: dict[str, Any] = {"run": run.id, "status": found["status"], "reason": found["reason"] or ""}
-    line |= {"map": found.get("map") or "", "parameters": found.get("parameters"), "weights": found.get("weights")}
-    for pairs in ("random", "trained"):
-        own = ratios.get(pairs) or {}
-        line |= {f"{pairs}_{name}": own.get(name) for name in ("n", "min", "median", "max")}
-    kept: Mapping[str, Any] = next((point for point in found.get("jacobian") or () if point["point"] == "kept"), {})
-    for name in ("largest", "smallest", "condition", "null_directions", "smallest_nonzero", "condition_complement"):
-        line[name] = kept.get(name)
-    line["null_low"], line["null_high"] = kept.get("null_interval") or (None, None)
-    gram = found.get("gram") or {}
-    line |= {"gram_diagonal": gram.get("diagonal"), "gram_off_diagonal": gram.get("off_diagonal")}
-    line["dead_coordinates"] = (found.get("occupancy") or {}).get("dead")
-    for name in _TYPES:
-        own = (precision.get(name) or {}).get("ratios") or {}
-        line |= {f"{name}_min": own.get("min"), f"{name}_max": own.get("max")}
-    return line
+def _line(run: Run, found: Isometry | NotMeasured) -> dict[str, Any]:
+    """A run's status and its numbers by name; none of a model that is not the one which was saved."""
+    if run.outcome == BROKEN:
+        return {"status": run.outcome, "reason": run.reason or "", "map": ""}
+    if isinstance(found, NotMeasured):
+        return {"status": found.status, "reason": found.reason, "map": ""}
+    return {"status": found.status, "reason": "", **_numbers(found)}
+
+
+def _numbers(found: Isometry) -> dict[str, Any]:
+    line: dict[str, Any] = {"map": found.map, "parameters": found.parameters, "weights": found.weights}
+    line |= _named("random", found.ratios.random) | _named("trained", found.ratios.trained)
+    kept = next((point for point in found.jacobian if point.point == "kept"), None)
+    if kept is not None:
+        line |= kept.model_dump(include=set(_SINGULAR))
+        line["null_low"], line["null_high"] = kept.null_interval or (None, None)
+    if found.gram is not None:
+        line |= {"gram_diagonal": found.gram.diagonal, "gram_off_diagonal": found.gram.off_diagonal}
+    if found.occupancy is not None:
+        line["dead_coordinates"] = found.occupancy.dead
+    for name, rounded in (("float32", found.precision.float32), ("bfloat16", found.precision.bfloat16)):
+        line |= {f"{name}_min": rounded.ratios.min, f"{name}_max": rounded.ratios.max}
+    low = found.precision.float16.ratios
+    return line | {"float16_min": low.min, "float16_max": low.max}
+
+
+def _named(pairs: str, ratios: Ratios) -> dict[str, Any]:
+    return {f"{pairs}_{name}": value for name, value in ratios.model_dump(include=set(_RATIOS)).items()}
 
 
 def isometry_markdown(data: pd.DataFrame) -> str:
@@ -87,7 +111,8 @@ def isometry_markdown(data: pd.DataFrame) -> str:
         rule = ("---",) * len(_HEADINGS)
         grid = "\n".join(f"| {' | '.join(line)} |" for line in (_HEADINGS, rule, *lines))
         parts.append(f"## backbone {backbone}, protocol {protocol}, track {track}\n\n{grid}\n")
-    return "\n".join([*parts, _NOTE + "\n"])
+    older = [OLDER_NOTE + "\n"] if (data["identity"] < IDENTITY).any() else []
+    return "\n".join([*parts, _NOTE + "\n", *older])
 
 
 def _cells(runs: pd.DataFrame) -> tuple[str, ...]:
@@ -98,7 +123,7 @@ def _cells(runs: pd.DataFrame) -> tuple[str, ...]:
     # Directions that change nothing make the condition infinite, which a record writes as null.
     condition = "∞" if (runs["null_directions"] > 0).any() else _largest(runs, "condition")
     return (
-        first["row"],
+        first["row"] if first["identity"] == IDENTITY else f"{first['row']} {OLDER}",
         task,
         str(len(runs)),
         "; ".join([*kinds, *reasons]),

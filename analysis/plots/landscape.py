@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from analysis.plots.figure import Figure, Group, Measured, first_of_each_row, frame, ids, runs_per_row
+from analysis.plots.figure import Figure, Found, Group, first_of_each_row, frame, ids, runs_per_row
 from analysis.plots.style import (
     COLUMN,
     GREY,
@@ -34,6 +34,7 @@ from analysis.plots.style import (
     value_axis,
 )
 from analysis.records import Run
+from schema.diagnostics import Landscape
 
 _LEVELS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Of the loss above that at the kept values, in nats: one scale for basins of any depth, and for every figure."""
@@ -42,13 +43,13 @@ _AXIS = "one unit is the norm of the trained values"
 
 def landscape(group: Group) -> Iterator[Figure]:
     """Up to three figures: surfaces, curves, and eigenvalues of the Hessian."""
-    measured = group.measured("landscape")
+    measured = group.measured(Landscape)
     yield from _surfaces(group, measured)
     yield from _curves(group, measured)
     yield from _hessian(group, measured)
 
 
-def _surfaces(group: Group, measured: Measured) -> Iterator[Figure]:
+def _surfaces(group: Group, measured: Found[Landscape]) -> Iterator[Figure]:
     data = frame(
         [
             {
@@ -56,12 +57,12 @@ def _surfaces(group: Group, measured: Measured) -> Iterator[Figure]:
                 "alpha": alpha,
                 "beta": beta,
                 "loss": loss,
-                "excess": _excess(loss, found),
+                "excess": None if loss is None or found.loss is None else loss - found.loss,
                 "runs": run.id,
             }
             for row, run, found in first_of_each_row(measured)
-            for alpha, line in zip(found["surface"]["alpha"], found["surface"]["loss"], strict=True)
-            for beta, loss in zip(found["surface"]["beta"], line, strict=True)
+            for alpha, line in zip(found.surface.alpha, found.surface.loss, strict=True)
+            for beta, loss in zip(found.surface.beta, line, strict=True)
         ]
     )
     if data.empty or data["loss"].isna().all():
@@ -101,11 +102,7 @@ def _draw_surfaces(canvas: Canvas, data: pd.DataFrame, labels: Sequence[str]) ->
     bar.set_ticks(_LEVELS, labels=[f"{level:g}" for level in _LEVELS])
 
 
-def _excess(loss: float | None, found: Mapping[str, Any]) -> float | None:
-    return None if loss is None or found["loss"] is None else loss - found["loss"]
-
-
-def _curves(group: Group, measured: Measured) -> Iterator[Figure]:
+def _curves(group: Group, measured: Found[Landscape]) -> Iterator[Figure]:
     panel_names = ("random directions", "start to kept")
     lines = [
         line | {"row": label}
@@ -142,19 +139,19 @@ def _curves(group: Group, measured: Measured) -> Iterator[Figure]:
     yield group.figure("landscape", "Loss along lines", caption, data, (PAGE, height), draw, "curves")
 
 
-def _by_row(measured: Measured) -> dict[str, list[tuple[Run, dict[str, Any]]]]:
-    found: dict[str, list[tuple[Run, dict[str, Any]]]] = defaultdict(list)
+def _by_row(measured: Found[Landscape]) -> dict[str, list[tuple[Run, Landscape]]]:
+    found: dict[str, list[tuple[Run, Landscape]]] = defaultdict(list)
     for row, run, value in measured:
         found[row.label].append((run, value))
     return found
 
 
-def _curve(runs: Sequence[tuple[Run, Mapping[str, Any]]], panel: str) -> Iterator[dict[str, Any]]:
+def _curve(runs: Sequence[tuple[Run, Landscape]], panel: str) -> Iterator[dict[str, Any]]:
     """One line per position: mean and range of the finite losses over directions and runs."""
     values: dict[float, list[tuple[Run, float]]] = defaultdict(list)
     for run, found in runs:
-        for curve in found["curves"] if panel == "random directions" else [found["path"]]:
-            for alpha, loss in zip(curve["alpha"], curve["loss"], strict=True):
+        for curve in found.curves if panel == "random directions" else [found.path]:
+            for alpha, loss in zip(curve.alpha, curve.loss, strict=True):
                 if loss is not None and math.isfinite(loss):
                     values[alpha].append((run, loss))
     for alpha in sorted(values):
@@ -167,14 +164,14 @@ def _curve(runs: Sequence[tuple[Run, Mapping[str, Any]]], panel: str) -> Iterato
         }
 
 
-def _hessian(group: Group, measured: Measured) -> Iterator[Figure]:
+def _hessian(group: Group, measured: Found[Landscape]) -> Iterator[Figure]:
     data = frame(
         [
-            {"row": row.label, "end": end, "rank": rank, "eigenvalue": value, "mean": found["hessian"]["mean"]}
-            | {"method": found["hessian"]["method"], "runs": run.id}
+            {"row": row.label, "end": end, "rank": rank, "eigenvalue": value, "mean": found.hessian.mean}
+            | {"method": found.hessian.method, "runs": run.id}
             for row, run, found in first_of_each_row(measured)
-            for end in ("largest", "smallest")
-            for rank, value in enumerate(found["hessian"][end], 1)
+            for end, values in (("largest", found.hessian.largest), ("smallest", found.hessian.smallest))
+            for rank, value in enumerate(values, 1)
             if value is not None
         ]
     )

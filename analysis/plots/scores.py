@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +28,7 @@ from analysis.plots.style import (
 )
 from analysis.records import Run
 from analysis.statistics import DRAWS
+from schema.record import Provenance
 
 _FRONT = "#B3B3B3"
 _GIB = 2**30
@@ -186,7 +186,7 @@ def cost(group: Group) -> Iterator[Figure]:
     for row, runs in group.scored():
         for run in runs:
             if _costs(group, run) != (None, None):
-                machines[machine(group.record(run)["provenance"])].append((row, run))
+                machines[machine(group.record(run).provenance)].append((row, run))
     for number, name in enumerate(sorted(machines), 1):
         cells: dict[Row, list[Run]] = defaultdict(list)
         for row, run in machines[name]:
@@ -194,17 +194,17 @@ def cost(group: Group) -> Iterator[Figure]:
         yield _cost_figure(group, list(cells.items()), name, f"machine-{number}" if len(machines) > 1 else "")
 
 
-def machine(provenance: Mapping[str, Any]) -> str:
+def machine(provenance: Provenance) -> str:
     """What costs depend on beside the method: the hardware and the number of threads, as text."""
-    hardware = {name: value for name, value in provenance.get("hardware", {}).items() if value is not None}
-    known = {**hardware, "threads": provenance.get("threads")}
+    hardware = provenance.hardware.model_dump(exclude_none=True) if provenance.hardware else {}
+    known = {**hardware, "threads": provenance.threads}
     return json.dumps(known, sort_keys=True)
 
 
 def _costs(group: Group, run: Run) -> tuple[float | None, float | None]:
-    found = group.record(run)["cost"]
-    memory = found.get("peak_memory_bytes")
-    return found.get("train_seconds"), None if memory is None else memory / _GIB
+    found = group.record(run).cost
+    memory = found.peak_memory_bytes
+    return found.train_seconds, None if memory is None else memory / _GIB
 
 
 def _cost_figure(group: Group, cells: Sequence[tuple[Row, Sequence[Run]]], machine: str, part: str) -> Figure:

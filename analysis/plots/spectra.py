@@ -24,6 +24,7 @@ from analysis.plots.style import (
     panels,
     value_axis,
 )
+from schema.diagnostics import Isometry, LayerUpdate
 
 _ZERO = 1e-6
 """Singular values below this share of the largest are rounding: float32 weights hold about seven digits."""
@@ -31,14 +32,14 @@ _ZERO = 1e-6
 
 def spectra(group: Group) -> Iterator[Figure]:
     """Singular values of the weight change, layer by layer, and the stable ranks of all methods side by side."""
-    chosen = first_of_each_row(group.measured("isometry"))
+    chosen = first_of_each_row(group.measured(Isometry))
     data = frame(
         [
-            {"row": row.label, "layer": layer["name"], "depth": depth, "index": index, "singular_value": value}
-            | {"stable_rank": layer["stable_rank"], "runs": run.id}
+            {"row": row.label, "layer": layer.name, "depth": depth, "index": index, "singular_value": value}
+            | {"stable_rank": layer.stable_rank, "runs": run.id}
             for row, run, found in chosen
             for depth, layer in enumerate(_matrices(found))
-            for index, value in enumerate(layer["singular_values"], 1)
+            for index, value in enumerate(layer.singular_values, 1)
             if value is not None
         ]
     )
@@ -63,8 +64,8 @@ def spectra(group: Group) -> Iterator[Figure]:
     yield group.figure("spectra", "Spectra of the weight change", caption, data, size, draw)
 
 
-def _matrices(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [layer for layer in found["update"]["layers"] if len(layer["shape"]) > 1]
+def _matrices(found: Isometry) -> list[LayerUpdate]:
+    return [layer for layer in found.update.layers if len(layer.shape) > 1]
 
 
 def _draw_spectra(canvas: Any, data: pd.DataFrame, labels: Sequence[str]) -> None:

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from analysis.cells import Section
 from analysis.records import Run, Value
+from schema.record import History, Record
 
 MOST_POINTS = 120
 """Points of a curve that the page draws; longer ones are thinned, and the page says so."""
@@ -53,38 +56,44 @@ def drilldown(section: Section, folder: Path, pool: Pool) -> dict[str, dict[str,
 def _differing(runs: Sequence[Run]) -> list[str]:
     """The settings in which the runs of a column differ."""
     keys = {key for run in runs for key in run.settings}
-    return sorted(key for key in keys if len({json.dumps(run.settings.get(key)) for run in runs}) > 1)
+    return sorted(key for key in keys if len({run.settings.get(key) for run in runs}) > 1)
 
 
-def _run(run: Run, record: Mapping[str, Any], own: dict[str, Value], folder: Path, pool: Pool) -> dict[str, Any]:
+def _run(run: Run, record: Record, own: dict[str, Value], folder: Path, pool: Pool) -> dict[str, Any]:
     content = {
-        "config": {name: pool.add(portable(value)) for name, value in record["config"].items()},
-        "provenance": {name: pool.add(portable(value)) for name, value in record["provenance"].items()},
-        "cost": record["cost"],
-        "curves": curves(record["history"], run.column.metric),
-        "diagnostics": {name: _scalars(value) for name, value in record["diagnostics"].items()},
+        "config": {name: pool.add(portable(value)) for name, value in _given(record.config).items()},
+        "provenance": {name: pool.add(portable(value)) for name, value in _given(record.provenance).items()},
+        "cost": _given(record.cost),
+        "curves": curves(record.history, run.column.metric),
+        "diagnostics": {name: _scalars(value) for name, value in _given(record.diagnostics).items() if value},
         "differing": own,
-        "error": record["error"],
+        "error": None if record.error is None else _given(record.error),
         "id": run.id,
-        "metrics": record["metrics"],
+        "identity": run.identity,
+        "metrics": _given(record.metrics),
         "record": run.path.relative_to(folder).as_posix(),
-        "round_trip": record["round_trip"],
+        "round_trip": _given(record.round_trip),
         "score": None if run.score is None else 100 * run.score,
         "seeds": {**run.seeds, **run.own_seeds},
-        "sizes": record["sizes"],
+        "sizes": _given(record.sizes),
         "state": run.state,
     }
     return portable(content)
 
 
-def curves(history: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _given(part: BaseModel) -> dict[str, Any]:
+    """A part as its record has it, without what an older record did not."""
+    return part.model_dump(exclude_unset=True)
+
+
+def curves(history: History, metric: str) -> dict[str, Any]:
     """Training loss and the score that selects the epoch (x 100; a loss as it is), over epochs, thinned."""
-    name = metric if any(metric in epoch["selection"] for epoch in history["epochs"]) else "loss"
+    name = metric if any(metric in epoch.selection for epoch in history.epochs) else "loss"
     factor = 1 if name == "loss" else 100
-    selection = [(epoch["epoch"], _scaled(epoch["selection"].get(name), factor)) for epoch in history["epochs"]]
+    selection = [(epoch.epoch, _scaled(epoch.selection.get(name), factor)) for epoch in history.epochs]
     return {
-        "best_epoch": history["best_epoch"],
-        "loss": _thinned([(step["epoch"], step["loss"]) for step in history["steps"]]),
+        "best_epoch": history.best_epoch,
+        "loss": _thinned([(step.epoch, step.loss) for step in history.steps]),
         "selection": {"name": name, **_thinned(selection)},
     }
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from analysis.cells import Row, Section
 from analysis.differences import Difference
 from analysis.estimates import estimate
-from analysis.records import Column, Run
+from analysis.records import Run
 from analysis.statistics import Interval
 from analysis.tables import MISSING, Table, difference_table, score_table, summary
+from schema.key import Key
 
 
 class Whisker(NamedTuple):
@@ -54,10 +55,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its method and label, its sizes as text and number, and its cells."""
+    """A row: its method, label and mark, its sizes as text and number, and its cells."""
 
     method: str
     label: str
+    mark: str
     sizes: tuple[tuple[str, int | None], ...]
     cells: tuple[Cell, ...]
 
@@ -100,13 +102,13 @@ def difference_grid(section: Section, baseline: Row, found: Sequence[Difference]
     return Grid(title, _headings(section, table), _lines(section, cells, zero=True), table.notes)
 
 
-def _lines(section: Section, cells: Mapping[tuple[Row, Column], Cell], zero: bool) -> tuple[Line, ...]:
+def _lines(section: Section, cells: Mapping[tuple[Row, Key], Cell], zero: bool) -> tuple[Line, ...]:
     """A line for every row that has cells; `zero`: 0 belongs to the scales, and sizes are given elsewhere."""
     rows = [row for row in section.rows if (row, section.columns[0]) in cells]
     drawn = [_drawn([cells[row, column] for row in rows], zero) for column in section.columns]
     sizes = () if zero else ("theta", "head")
     return tuple(
-        Line(row.method, row.label, tuple(_size(section, row, name) for name in sizes), tuple(own))
+        Line(row.method, row.label, row.mark, tuple(_size(section, row, name) for name in sizes), tuple(own))
         for row, own in zip(rows, zip(*drawn, strict=True), strict=True)
     )
 
@@ -135,7 +137,7 @@ def _ids(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(run.id for run in sorted(runs, key=lambda run: (sorted(run.seeds.items()), run.id)))
 
 
-def _score_cell(runs: Sequence[Run], column: Column) -> Cell:
+def _score_cell(runs: Sequence[Run], column: Key) -> Cell:
     states = Counter(run.state for run in runs)
     others = tuple(f"{states[state]} {state}" for state in sorted(states) if state != "ok")
     ids = _ids(runs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from analysis.cells import Section
 from analysis.records import Run
+from schema.record import BROKEN
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,11 @@ def _counts(runs: Sequence[Run], sections: Sequence[Section]) -> tuple[tuple[str
         ("failed", states["error"] + states["out_of_memory"] + states["interrupted"]),
         ("cells missing", sum(not members for section in sections for *_, members in section.grid())),
     ]
-    optional = [("without a defined score", states["undefined"]), ("search trials, left out", trials)]
+    optional = [
+        ("broken round trip", states[BROKEN]),
+        ("without a defined score", states["undefined"]),
+        ("search trials, left out", trials),
+    ]
     return (*counts, *((name, count) for name, count in optional if count))
 
 
@@ -71,11 +76,17 @@ def _cautions(runs: Sequence[Run], sections: Sequence[Section]) -> Iterable[str]
             f"{single} of {len(cells)} cells rest on a single scored run (n=1): they have no spread over seeds, and "
             "another seed may well change their order."
         )
-    without = Counter(run.state for run in runs if run.state != "ok")
+    broken = sum(run.state == BROKEN for run in runs)
+    if broken:
+        yield (
+            f"{broken} of {len(runs)} runs did not survive their round trip: saved and reloaded, or merged and "
+            "unmerged, the model gives other outputs, so that no number counts them."
+        )
+    without = Counter(run.state for run in runs if run.state not in ("ok", BROKEN))
     if without:
         named = ", ".join(f"{without[state]} {state}" for state in sorted(without))
         yield f"{without.total()} of {len(runs)} runs have no score ({named}); no mean counts them."
-    dirty = sum(run.circumstances["git_dirty"] is True for run in runs)
+    dirty = sum(run.environment["git_dirty"] is True for run in runs)
     if dirty:
         yield (
             f"{dirty} of {len(runs)} runs come from a checkout with uncommitted changes: their commit alone does not "
@@ -87,7 +98,7 @@ def _cautions(runs: Sequence[Run], sections: Sequence[Section]) -> Iterable[str]
 
 
 def _mixed(sections: Sequence[Section]) -> Iterable[str]:
-    """A sentence for each kind of circumstance that differs between the scored runs of a column."""
+    """A sentence for everything in the environment that differs between the scored runs of a column."""
     kinds = {"packages": "package versions", "hardware": "hardware", "threads": "thread counts", "git_sha": "commits"}
     columns = [section.runs(column=column) for section in sections for column in section.columns]
     differing = [_differing([run for run in members if run.state == "ok"]) for members in columns]
@@ -100,5 +111,5 @@ def _mixed(sections: Sequence[Section]) -> Iterable[str]:
 
 
 def _differing(runs: Sequence[Run]) -> set[str]:
-    keys = {key for run in runs for key in run.circumstances}
-    return {key for key in keys if len({str(run.circumstances.get(key)) for run in runs}) > 1}
+    keys = {key for run in runs for key in run.environment}
+    return {key for key in keys if len({str(run.environment.get(key)) for run in runs}) > 1}

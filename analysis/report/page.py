@@ -17,12 +17,13 @@ from analysis.aggregates import pools
 from analysis.cells import Row, Section
 from analysis.differences import differences
 from analysis.publication import publication_table
-from analysis.records import Column, Run
+from analysis.records import Run
 from analysis.report.drilldown import Pool, drilldown
 from analysis.report.grids import Cell, Grid, difference_grid, score_grid
 from analysis.report.overview import Overview, overview
 from analysis.tables import Table, score_table
 from analysis.variance_table import decomposed, variance_table
+from schema.key import Key
 
 _FILES = Path(__file__).parent
 
@@ -30,7 +31,7 @@ _FILES = Path(__file__).parent
 class Plot(NamedTuple):
     """A plot: the column that it belongs to, a title, what it shows, its size in inches, and an SVG file."""
 
-    column: Column
+    column: Key
     title: str
     caption: str
     size: tuple[float, float]
@@ -160,7 +161,7 @@ def _data(parts: Sequence[Part], folder: Path) -> dict[str, Any]:
     return {"cells": [cell for cell in cells if cell["runs"]], "pool": pool.values, "runs": runs}
 
 
-def _cell(row: Row, column: Column, *shown: Cell) -> dict[str, Any]:
+def _cell(row: Row, column: Key, *shown: Cell) -> dict[str, Any]:
     about = [column.task, column.metric, column.source, column.subset, column.backbone, column.protocol, column.track]
     numbers = [number for cell in shown for number in cell.numbers]
     return {"about": ", ".join(about), "numbers": numbers, "row": row.label, "runs": shown[0].runs}
