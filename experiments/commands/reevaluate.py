@@ -17,7 +17,7 @@ import torch
 
 from baselines import Adapted
 from experiments import families
-from experiments.configuration.identity import file_digest
+from experiments.configuration.digests import file_digest
 from experiments.configuration.spec import recorded
 from experiments.data import sources
 from experiments.data import weights as backbones

@@ -1,20 +1,13 @@
-"""Where a run's identity meets the disk: its folder, and the sha256 of files."""
+"""The identity of a run, the cell of a table that it belongs to, and its folder."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.families import spec_of
 from schema import identity
 from schema.run import RunSpec
-
-
-def file_digest(path: Path) -> str:
-    """sha256, in hex, of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_id(spec: RunSpec, data_reference: Mapping[str, object], backbone_reference: Mapping[str, object]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from experiments.configuration.identity import file_digest
+from experiments.configuration.digests import file_digest
 
 SCHEMA = 1
 DONE = ("ok", "diverged", "broken_round_trip")
