@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from experiments.configuration.identity import file_digest
+from experiments.configuration.digests import file_digest
 from experiments.data import files, image_folders
 from experiments.data.rows import ID, checked
 from experiments.data.splits import Splits, cut, draw, fingerprint

@@ -12,7 +12,7 @@ from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from experiments import embedded
-from experiments.configuration.identity import file_digest
+from experiments.configuration.digests import file_digest
 from experiments.data import hub
 
 Backbone = Mapping[str, Any]

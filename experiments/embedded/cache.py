@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.configuration.identity import file_digest
+from experiments.configuration.digests import cache_folder, file_digest
 from experiments.errors import SpecError
 
 MANIFEST = "manifest.json"
@@ -45,7 +44,7 @@ def made_once(name: str, make: Callable[[Path], None], cache: Path | None = None
     Raises:
         SpecError: if the folder has to be made and the cache cannot be written.
     """
-    cache = cache or Path(os.environ.get("GPART_CACHE") or Path.home() / ".cache" / "gpart-suite")
+    cache = cache or cache_folder()
     folder = cache / name
     if folder in _verified and folder.is_dir():
         return folder
