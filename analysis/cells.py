@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from analysis.records import InputError, Run, Value
+from schema.identity import VERSION as IDENTITY
 from schema.key import Key
-from schema.record import IDENTITY
 
 OLDER = "‡"
 """Marks rows of an older identity."""

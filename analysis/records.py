@@ -9,9 +9,10 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from schema.identity import VERSION as IDENTITY
 from schema.key import Key
 from schema.reading import read
-from schema.record import BROKEN, IDENTITY, Comparison, MethodConfig, Outcome, Provenance, Record, RoundTrip
+from schema.record import BROKEN, Comparison, MethodConfig, Outcome, Provenance, Record, RoundTrip
 from schema.seeds import is_seed
 
 Value = str | int | float | bool | None

@@ -266,6 +266,11 @@ class Generations(Part):
 class Diagnostics(Part):
     """What was measured beside the scores, and what was counted; null where it was not asked for."""
 
+    @property
+    def asked(self) -> list[str]:
+        """The measures that were asked for, whatever came of them."""
+        return [name for name in ("isometry", "landscape") if getattr(self, name) is not None]
+
     isometry: Annotated[
         Isometry | NotMeasured | None, Field(discriminator="status"), "how the method's map treats distances"
     ] = None

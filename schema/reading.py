@@ -93,7 +93,7 @@ def _check(record: Record) -> None:
         "source": (key.source, config.data.source),
         "backbone": (key.backbone, config.backbone.label),
         "task": (key.task, ("embedded/" if key.source == "embedded" else "") + config.task.name),
-        "metric": (key.metric, config.task.primary_metric, record.metrics.primary or key.metric),
+        "metric": (key.metric, config.task.primary, record.metrics.primary or key.metric),
     }
     for name, (value, *others) in twice.items():
         for other in others:

@@ -207,7 +207,13 @@ class TaskConfig(NamedConfig):
     """The `task` section."""
 
     family: str = "glue"
-    primary_metric: str
+    metrics: list[str] = Field(default_factory=list)
+    primary_metric: str | None = None  # of schema 1
+
+    @property
+    def primary(self) -> str | None:
+        """The primary metric."""
+        return self.metrics[0] if self.metrics else self.primary_metric
 
 
 class BackboneConfig(NamedConfig):

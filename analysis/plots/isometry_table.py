@@ -12,7 +12,8 @@ from analysis.plots.figure import frame
 from analysis.records import Run
 from analysis.tables import OLDER_NOTE
 from schema.diagnostics import Isometry, NotMeasured, Ratios
-from schema.record import BROKEN, IDENTITY
+from schema.identity import VERSION as IDENTITY
+from schema.record import BROKEN
 
 _KEY = ("backbone", "protocol", "track", "task", "source", "subset")
 _RATIOS = ("n", "min", "median", "max")

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from experiments.records import provenance, record
 from experiments.records.mirror import logger_of, mirror
 from experiments.run import devices, preflight, roundtrip, training
 from experiments.run.preflight import Prepared
+from schema.diagnostics import Diagnostics
 from schema.plan import Plan
 from schema.record import Cost, Error, Metrics, Outcome, Record, RoundTrip
 from schema.run import RunSpec
@@ -162,7 +164,7 @@ def _score(spec: RunSpec, subject: _Subject, folder: Path, result: Record) -> No
     scores = {name: part.metrics for name, part in predictions.items()}
     selection, test = scores.pop("selection"), scores.pop("test", None)
     result.metrics = Metrics(primary=spec.task.metrics[0], selection=selection, test=test, further_tests=scores)
-    result.diagnostics = result.diagnostics.model_copy(update=subject.family.notes())
+    result.diagnostics = _noted(result.diagnostics, subject.family.notes())
 
 
 def _save(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: Record) -> None:
@@ -172,13 +174,18 @@ def _save(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, 
     result.sizes.checkpoint_bytes = adapted.checkpoint_bytes(checkpoint, with_head=True)
     result.sizes.checkpoint_bytes_without_head = adapted.checkpoint_bytes(checkpoint, with_head=False)
     measured = diagnostics.Subject(adapted, snapshots, family, examples["train"], spec.diagnostics)
-    result.diagnostics = result.diagnostics.model_copy(update=diagnostics.measure(measured, folder))
+    result.diagnostics = _noted(result.diagnostics, diagnostics.measure(measured, folder))
     result.round_trip = _round_trip(spec, subject, checkpoint)
     broken = roundtrip.broken(result.round_trip)
     result.outcome = "broken_round_trip" if broken else "ok"
     result.error = Error(type="BrokenRoundTrip", message=broken) if broken else None
     if not spec.keep_checkpoint:
         shutil.rmtree(checkpoint)
+
+
+def _noted(before: Diagnostics, measured: Mapping[str, object]) -> Diagnostics:
+    """The diagnostics with what was measured since; what is not finite becomes null."""
+    return Diagnostics.model_validate(record.strict({**before.model_dump(by_alias=True), **measured}))
 
 
 def _round_trip(spec: RunSpec, subject: _Subject, checkpoint: Path) -> RoundTrip:

@@ -59,7 +59,7 @@ def run(spec: RunSpec, notices: Sequence[str] = ()) -> Record | None:
 
 def _measured(known: Record | None) -> list[str]:
     """The diagnostics in the record of a run that ended ok."""
-    return known.diagnostics.measured() if known is not None and known.outcome == "ok" else []
+    return known.diagnostics.asked if known is not None and known.outcome == "ok" else []
 
 
 def _lacking(spec: RunSpec, known: Record | None) -> list[str]:
