@@ -123,7 +123,7 @@ class Adapted(ABC):
 
     @property
     def state(self) -> dict[str, Any]:
-        """What a method learns beside its values (AdaLoRA: the ranks left); copy it, or update it with a copy."""
+        """What a method learns beside its trained values (AdaLoRA: the ranks left), to be copied or updated."""
         return {}
 
     def merged_weights(self) -> NamedParameters:

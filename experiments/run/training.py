@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import (
     PrinterCallback,
@@ -27,35 +26,12 @@ from baselines import Adapted
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, Metrics
 from experiments.run.devices import OneDeviceArguments, synchronize
-from schema.record import Epoch, Step
-from schema.record import History as RecordedHistory
+from experiments.run.history import BestEpoch, History
 from schema.run import RunSpec
 from schema.sections import Recipe
 
 _POINTS_PER_EPOCH = 10
 """Loss values kept per epoch in the history."""
-
-
-@dataclass
-class History:
-    """What training left: losses and learning rates by step, selection metrics by epoch, the epoch that was kept.
-
-    `train_seconds` holds no evaluation; `selection_seconds` holds the evaluations and nothing else. `diverged` says why
-    there is no epoch to keep.
-    """
-
-    steps: list[Step] = field(default_factory=list)
-    epochs: list[Epoch] = field(default_factory=list)
-    best_epoch: float | None = None
-    diverged: str | None = None
-    train_seconds: float = 0.0
-    selection_seconds: float = 0.0
-    tokens: int = 0
-    examples: int = 0
-
-    def as_record(self) -> RecordedHistory:
-        """The `history` of a run record."""
-        return RecordedHistory(steps=self.steps, epochs=self.epochs, best_epoch=self.best_epoch)
 
 
 class TwoRateTrainer(Trainer):
@@ -183,7 +159,7 @@ def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
     The loss is the one metric of which less is better. A training loss that is not finite ends the training; the
     history then says `diverged`, and so where no epoch has a finite score.
     """
-    keeper = _BestEpoch(adapted, primary)
+    keeper = BestEpoch(adapted, primary)
     run.add_callback(keeper)
     result = run.train()
     keeper.restore()
@@ -232,89 +208,3 @@ class _Progress(ProgressCallback):
         """Show the newest loss on the bar."""
         if self.training_bar is not None and logs and "loss" in logs:
             self.training_bar.set_postfix_str(f"loss {float(logs['loss']):.4f}")
-
-
-class _BestEpoch(TrainerCallback):
-    """Keeps the history, and a copy of the trainable values at the best epoch so far."""
-
-    def __init__(self, adapted: Adapted, primary: str) -> None:
-        self._adapted = adapted
-        # Once: a method that reallocates may freeze some of them on the way.
-        self._trainable = adapted.adapter_parameters() + adapted.head_parameters()
-        self._state: dict[str, Any] = {}
-        self._primary = primary
-        self._best: float | None = None
-        self._values: dict[str, Tensor] = {}
-        self.history = History()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any],
-        optimizer: torch.optim.Optimizer | None = None,
-        **_: Any,
-    ) -> None:
-        """Keep the loss and both learning rates; a loss that is not finite ends the training."""
-        if "loss" not in logs:
-            return
-        rates = {group["part"]: group["lr"] for group in optimizer.param_groups} if optimizer else {}
-        loss = float(logs["loss"])
-        self.history.steps.append(
-            Step(
-                step=state.global_step,
-                epoch=state.epoch or 0.0,
-                loss=loss,
-                learning_rate=rates.get("adapter"),
-                head_learning_rate=rates.get("head"),
-            )
-        )
-        if not math.isfinite(loss):
-            self.history.diverged = "the training loss is not finite"
-            control.should_training_stop = True
-
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, Any],
-        **_: Any,
-    ) -> None:
-        """Keep the epoch's metrics, and its trainable values where the primary metric is the best so far.
-
-        What is measured before the first step is kept as epoch 0, and is not to be chosen.
-        """
-        selection = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
-        epoch = _as_epoch(state.epoch)
-        score = selection.get(self._primary)
-        score = -score if score is not None and self._primary == "loss" else score
-        timing = ("runtime", "samples_per_second", "steps_per_second")
-        self.history.epochs.append(
-            Epoch(epoch=epoch, selection={name: value for name, value in selection.items() if name not in timing})
-        )
-        if (
-            not state.global_step
-            or score is None
-            or not math.isfinite(score)
-            or (self._best is not None and score <= self._best)
-        ):
-            return
-        self._best = score
-        self.history.best_epoch = epoch
-        self._values = {name: parameter.detach().clone() for name, parameter in self._trainable}
-        self._state = dict(self._adapted.state)
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Put the best epoch's values back; without one (never a finite score) the last stay."""
-        for name, parameter in self._trainable:
-            if name in self._values:
-                parameter.copy_(self._values[name])
-        self._adapted.state.update(self._state)
-
-
-def _as_epoch(epochs: float | None) -> float:
-    """How many epochs are done, to 4 decimals."""
-    return round(epochs or 0.0, 4)
