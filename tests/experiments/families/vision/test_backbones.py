@@ -232,7 +232,7 @@ def test_a_cached_hub_model_is_found_offline(folders, tmp_path, monkeypatch):
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    backbone = section("transformers", None, source="hub", hub="owner/vit", path=None)
+    backbone = section("transformers", None, source="hub", hub="owner/vit", path=None, family="vision")
     assert backbones.load(backbone, 5, head_seed=0)(images()).logits.shape == (3, 5)
 
 
