@@ -65,14 +65,15 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
             damaged or changed.
     """
     result = _ended_ok(folder, task_family)
-    spec = recorded(result["config"])
-    for section, path in overrides.items():
-        if path is not None:
-            spec[section]["path"] = path
-    _require_unchanged(folder, result, spec)
+    elsewhere = {section: path for section, path in overrides.items() if path is not None}
+    config = result["config"]
+    spec = recorded({**config, **{section: {**config[section], "path": path} for section, path in elsewhere.items()}})
+    reference = result["provenance"]["data_reference"]
+    source = sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout, reference=reference)
+    _require_unchanged(folder, result, spec, source)
     if spec["threads"]:
         torch.set_num_threads(spec["threads"])
-    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    splits = sources.load(source, spec)
     family = families.family_of(spec)
     unadapted = [family.load(spec["seeds"]["head"] + copy) for copy in (0, 1)]
     try:
@@ -169,8 +170,8 @@ def _ended_ok(folder: Path, task_family: str | None) -> dict[str, Any]:
     return result
 
 
-def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec) -> None:
-    errors = [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
+def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec, source: sources.Source) -> None:
+    errors = [*source.errors(), *backbones.check(spec["backbone"])]
     checkpoint = [item for item in result["artifacts"] if item["path"].startswith("checkpoint/")]
     if not checkpoint:
         errors.append(f"RUN={folder}: its checkpoint was not kept; accepted: a run made with keep_checkpoint=true")
@@ -184,14 +185,14 @@ def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec) -
                 f"{item['bytes']}, another sha256); accepted: that file, or the run again with rerun=true"
             )
     if not errors:
-        references = {
-            "data": (result["provenance"]["data_reference"], sources.reference(spec["task"], spec["data"])),
-            "backbone": (result["provenance"]["backbone_reference"], backbones.reference(spec["backbone"])),
+        unchanged = {
+            "data": source.matches(result["provenance"]["data_reference"]),
+            "backbone": result["provenance"]["backbone_reference"] == backbones.reference(spec["backbone"]),
         }
         errors += [
             f"{section}.path={spec[section]['path']}: not the {section} that the run was made with"
-            for section, (then, now) in references.items()
-            if then != now
+            for section, same in unchanged.items()
+            if not same
         ]
     if errors:
         raise SpecError(errors)

@@ -112,7 +112,8 @@ class _Subject:
 
 def _load(spec: RunSpec, result: dict[str, Any]) -> _Subject:
     started, family = time.perf_counter(), families.family_of(spec)
-    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    reference = result["provenance"]["data_reference"]
+    splits = sources.load(sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout, reference=reference), spec)
     result["provenance"]["data_fingerprint"] = splits.fingerprints()
     rows = {"train": splits.train, "selection": splits.selection, **(splits.tests if spec["test"] else {})}
     examples = {name: family.examples(part, name) for name, part in rows.items()}

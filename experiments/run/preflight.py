@@ -37,8 +37,7 @@ def reachable(spec: RunSpec) -> None:
         return
     from experiments.data import sources
 
-    parts = sources.sections(spec["task"]) if spec["data"]["source"] == "hub" else []
-    needed = [requirement for part in parts if part["hub"]["path"] for requirement in hub.dataset(part)]
+    needed = sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout).requirements
     needed += [hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else []
     resolved = hub.resolve_all(needed, spec["hub_timeout"])
     for note in dict.fromkeys(found.note for found in resolved if found.note):
@@ -55,8 +54,9 @@ def prepare(spec: RunSpec) -> Prepared:
     from experiments.data import sources
     from experiments.data import weights as backbones
 
-    spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
-    errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
+    source = sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout)
+    spec["task"]["classes"] = source.classes
+    errors = [] if spec["plan"] else [*source.errors(), *backbones.check(spec["backbone"])]
     errors += families.family_of(spec).check()
     errors += [] if spec["plan"] else _precision_errors(spec)
     sizes: dict[str, int] = {}
@@ -67,9 +67,9 @@ def prepare(spec: RunSpec) -> Prepared:
             errors.append(" ".join(str(error).split()))
     if errors:
         raise SpecError(errors)
-    data_reference = {} if spec["plan"] else sources.reference(spec["task"], spec["data"])
+    data_reference = {} if spec["plan"] else source.reference()
     backbone_reference = {} if spec["plan"] else backbones.reference(spec["backbone"])
-    subset = sources.subset_name(spec["task"], spec["data"], spec["seeds"])
+    subset = sources.subset_name(source, spec)
     return Prepared(
         spec,
         run_id(spec, data_reference, backbone_reference),
