@@ -5,6 +5,7 @@ A family's own keys are fields of subclasses of `Task` and `Backbone` beside its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -64,6 +65,24 @@ class HubRows(Section):
     files: Annotated[Texts | None, REFERENCE, "the file of each split, where files are not named by splits"] = None
 
 
+class TestRows(Section):
+    """Rows of a data set that a task is tested on, where it is another than its own."""
+
+    __test__ = False  # no test of pytest's
+
+    name: Annotated[Text, RESULT, "as in `task=NAME`"]
+    inputs: Annotated[Names, RESULT, "the columns that a model is given"]
+    label: Annotated[Text, RESULT, "the column of the label"]
+    label_type: Annotated[Literal["class", "text"], neutral_at("class"), "`text`: a solution to be learnt"] = "class"
+    classes: Annotated[Names | Count | None, RESULT, "names in the order of their ids, or how many"] = None
+    splits: Annotated[Texts, RESULT, "the data set's split for `test`"]
+    hub: HubRows = Field(default_factory=HubRows)
+
+    def problems(self) -> list[str]:
+        """No split to be tested on."""
+        return [] if "test" in self.splits else ["splits.test: missing; accepted: a text"]
+
+
 class Task(Section):
     """A task: whose rows, which columns, which scores."""
 
@@ -89,6 +108,11 @@ class Task(Section):
     extra_test: Annotated[Texts, RESULT, "further test splits by name"] = Field(default_factory=dict)
     rows_of: Annotated[Text | None, neutral_at(None), "the task whose rows these are, where another's"] = None
     hub: HubRows = Field(default_factory=HubRows)
+
+    @property
+    def tested_on(self) -> Mapping[str, TestRows]:
+        """The data sets of its tests by name, the first of them "test"; none where its own splits are the tests."""
+        return {}
 
 
 class Data(Section):

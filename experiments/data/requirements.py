@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from huggingface_hub import constants
 
+from experiments.data.data_set import DataSet
+
 CONFIGURATION = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
@@ -91,16 +93,16 @@ class Requirement:
         return f"{self.name}/" if self.name else ""
 
 
-def dataset(task: Mapping[str, Any]) -> list[Requirement]:
-    """The data set of a run's `task` section, with the splits that a run reads.
+def dataset(data_set: DataSet) -> list[Requirement]:
+    """A data set of the hub, with the splits that a run reads.
 
     More than one where the hub has the rows in several configurations, which then all belong to the task.
     """
-    source = task["hub"]
-    splits = tuple(dict.fromkeys([*task["splits"].values(), *task.get("extra_test", {}).values()]))
-    files = tuple(source["files"][split] for split in splits) if "files" in source else ()
-    names = source["name"] if isinstance(source["name"], list) else [source["name"]]
-    return [Requirement("dataset", source["path"], source["revision"], name, splits, files) for name in names]
+    source, splits = data_set.hub, tuple(data_set.needed)
+    assert source.path is not None
+    files = tuple(source.files[split] for split in splits) if source.files is not None else ()
+    names = source.name if isinstance(source.name, list) else [source.name]
+    return [Requirement("dataset", source.path, source.revision, name, splits, files) for name in names]
 
 
 def model(backbone: Mapping[str, Any]) -> Requirement:

@@ -49,6 +49,7 @@ RECIPE: dict[str, Any] = {
 """Everything that decides the model's weights besides the generator version; its hash names the cached folder."""
 
 DIGITS = tuple("0123456789")
+TOTAL_ROWS = 1797
 TEST_ROWS_PER_CLASS = 60
 """600 of the 1,797 digits are the test split, the same number of each class; 1,197 are left to train."""
 

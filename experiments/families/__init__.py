@@ -1,6 +1,7 @@
 """What each family of tasks (sentences, images, mathematical reasoning) does in its own way, behind one interface.
 
-A family is a folder here and a name in `FAMILIES`: `section.py` holds its keys, `family.py` its code.
+A family is a folder here and a name in `FAMILIES`: `section.py` holds its keys, `embedded.py` what the suite generates
+for it, `family.py` its code.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from schema.run import RunSpec
 
 if TYPE_CHECKING:
+    from experiments.embedded.generator import Generator
     from experiments.families.family import Family
     from experiments.families.sections import FamilySections
 
@@ -20,6 +22,11 @@ FAMILIES = ("glue", "vision", "math")
 def sections_of(family: str) -> FamilySections:
     """The sections of a family, by its name in `FAMILIES`; imports nothing heavy."""
     return cast("FamilySections", import_module(f"experiments.families.{family}.section").SECTIONS)
+
+
+def generator_of(family: str) -> Generator:
+    """The generated rows of a family, by its name in `FAMILIES`; imports nothing heavy."""
+    return cast("Generator", import_module(f"experiments.families.{family}.embedded").GENERATOR)
 
 
 def spec_of(family: str) -> type[RunSpec]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from experiments.configuration.identity import cell_key
-from experiments.data import hub
+from experiments.data import hub, sources
 from experiments.errors import SpecError
 from schema.identity import covered, run_id
 from schema.key import Key
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from baselines import Adapted
-    from experiments.data.sources import Source
     from experiments.data.weights import Weights
     from experiments.families.family import Family
 
@@ -41,7 +40,7 @@ class Prepared:
     """
 
     spec: RunSpec
-    source: Source
+    source: sources.Source
     weights: Weights
     key: Key
     identity: Identity
@@ -71,9 +70,7 @@ def reachable(spec: RunSpec) -> None:
     """
     if spec.plan:
         return
-    from experiments.data.requirements import of_run
-
-    resolved = hub.resolve_all(of_run(spec), spec.hub_timeout)
+    resolved = hub.resolve_all(_required(spec), spec.hub_timeout)
     for note in dict.fromkeys(found.note for found in resolved if found.note):
         print(f"note: {note}")
 
@@ -84,10 +81,13 @@ def fetch(spec: RunSpec) -> None:
     Raises:
         SpecError: if the hub does not hand it over whole.
     """
-    from experiments.data.requirements import of_run
-
-    for requirement in of_run(spec):
+    for requirement in _required(spec):
         hub.folder(requirement, hub.resolve(requirement, spec.hub_timeout).commit)
+
+
+def _required(spec: RunSpec) -> list[hub.Requirement]:
+    needed = sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout).requirements
+    return [*needed, hub.model(spec.backbone)] if spec.backbone.source == "hub" else needed
 
 
 def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepared:
@@ -100,7 +100,7 @@ def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepa
     Raises:
         SpecError: every fault found, one line each.
     """
-    from experiments.data import sources, weights
+    from experiments.data import weights
 
     known = references or {}
     source = sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout, reference=known.get("data_reference"))

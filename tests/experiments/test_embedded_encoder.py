@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from experiments.embedded import encoder_folder, pretraining, sentence_task
+from experiments.embedded import encoder_folder, pretraining
 from experiments.embedded.pretraining import recipe_hash
+from experiments.embedded.tasks import sentence_task
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,27 +10,20 @@ from pydantic import Field
 from experiments.families.math.prompts import Prompt
 from experiments.families.sections import FamilySections
 from schema import sections
-from schema.marks import RESULT, Section, neutral_at
-from schema.values import Count, Flag, Names, Text, Texts
+from schema.marks import RESULT, neutral_at
+from schema.values import Count, Flag, Text
 
 AnswerKind = Literal["number", "math"]
 
 
-class TestSet(Section):
-    """Rows of a data set that a task is tested on."""
+class TestSet(sections.TestRows):
+    """Rows of mathematical reasoning that a task is tested on."""
 
-    __test__ = False  # no test of pytest's
-
-    name: Annotated[Text, RESULT, "as in `task=NAME`"]
     family: Annotated[Text, RESULT, "as the task's"]
     kind: Annotated[AnswerKind, RESULT, "`number`: behind the data set's mark; `math`: a formula in the last box"]
-    inputs: Annotated[Names, RESULT, "the columns that a model is given"]
-    label: Annotated[Text, RESULT, "the column of the solution"]
     label_type: Annotated[Literal["text"], neutral_at("text"), "a solution to be learnt"] = "text"
     classes: Annotated[None, RESULT, "none"] = None
-    splits: Annotated[Texts, RESULT, "the data set's split for `test`"]
     max_new_tokens: Annotated[Count, RESULT, "after so many tokens a generation is cut"]
-    hub: sections.HubRows
 
 
 class MathTask(sections.Task):
@@ -47,6 +41,11 @@ class MathTask(sections.Task):
         "transformers"
     )
     test_sets: dict[str, TestSet] = Field(default_factory=dict)
+
+    @property
+    def tested_on(self) -> Mapping[str, sections.TestRows]:
+        """See `Task.tested_on`."""
+        return self.test_sets
 
 
 class MathBackbone(sections.Backbone):

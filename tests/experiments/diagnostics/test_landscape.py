@@ -71,9 +71,10 @@ def prepared(*overrides: str) -> tuple[RunSpec, Family, Examples, Adapted]:
     """What a run has before training, with trained values moved away from their start."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         spec = parse(compose("config", [*overrides]))[0]
-    spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
+    source = sources.source_of(spec.task, spec.data)
+    spec["task"]["classes"] = source.classes
     family = families.family_of(spec)
-    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    splits = sources.load(source, spec)
     examples = family.examples(splits.train, "train")
     adapted = preflight.adapted(spec, family.load(spec["seeds"]["head"]))
     generator = torch.Generator().manual_seed(5)

@@ -23,7 +23,7 @@ def test_training_sees_every_column_that_scoring_sees(pooling: str, tiny: list[s
         spec = parse(compose("config", overrides))[0]
     preflight.prepare(spec)
     family = families.family_of(spec)
-    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    splits = sources.load(sources.source_of(spec.task, spec.data), spec)
     examples = family.examples(splits.train, "train")
     adapted = preflight.adapted(spec, family.load(0))
     run = training.trainer(spec, adapted, family, examples, examples, tmp_path)
