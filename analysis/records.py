@@ -237,7 +237,8 @@ def _check(record: Any) -> None:
 def _run(path: Path, record: dict[str, Any]) -> Run:
     config, provenance = record["config"], record["provenance"]
     key = {**record["key"], "backbone": _backbone(config["backbone"])}
-    column = Column(**key, metric=config["task"]["primary_metric"])
+    task = config["task"]
+    column = Column(**key, metric=task["metrics"][0] if "metrics" in task else task["primary_metric"])
     references = {name: provenance.get(name) for name in ("data_reference", "backbone_reference")}
     leaves = {
         name: value

@@ -115,6 +115,7 @@ def rescore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     for split, scored in tests.items():
         part = frame[frame["split"] == split]
         scores = rescored(list(part["generation"]), list(part["gold"]), result["config"]["task"], split)
+        scores = {name: value for name, value in scores.items() if name in scored}
         prefix = "" if split == "test" else f"{split} "
         now |= {f"{prefix}{name}": value for name, value in scores.items()}
         then |= {f"{prefix}{name}": scored[name] for name in scores}

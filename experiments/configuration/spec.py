@@ -15,7 +15,6 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.configuration import resolvers
 from experiments.errors import SpecError
 from experiments.families import FAMILIES, spec_of
-from experiments.families.math.prompts import Prompt
 from schema import validation
 from schema.run import RunSpec
 
@@ -45,16 +44,13 @@ def parse(composed: DictConfig) -> tuple[RunSpec, list[str]]:
     if errors:
         raise SpecError(errors)
     notices = _put_capacity(config)
-    if config["task"]["family"] == "math":
-        # By its words and not by its name, so that the identity sees a change of the template.
-        config["task"]["prompt"] = Prompt.named(config["task"]["prompt"])
     return recorded({**config, "trainer_version": TRAINER_VERSION}), notices
 
 
 def recorded(config: Mapping[str, object]) -> RunSpec:
     """The run of a configuration that was checked before: of a plan or of a record."""
     spec = spec_of(_family(config)).model_validate(config)
-    spec._config = cast(Config, config)
+    spec._config = spec.model_dump(mode="json")
     return spec
 
 
@@ -64,16 +60,19 @@ def _family(config: Mapping[str, object]) -> str:
 
 
 def _family_errors(config: Config) -> list[str]:
-    """A family that there is none of, or a backbone of another than the task's."""
+    """A family that is missing or that there is none of, or a backbone of another than the task's."""
     task, backbone = (config.get(section) for section in ("task", "backbone"))
     if not isinstance(task, dict) or not isinstance(backbone, dict):
         return []
+    accepted = f"accepted: one of {', '.join(FAMILIES)}"
     wrong = [
-        f"{name}.family={validation.shown(part['family'])}: not accepted; accepted: one of {', '.join(FAMILIES)}"
+        f"{name}.family={validation.shown(part['family'])}: not accepted; {accepted}"
+        if "family" in part
+        else f"{name}.family: missing; {accepted}"
         for name, part in (("task", task), ("backbone", backbone))
-        if "family" in part and part["family"] not in FAMILIES
+        if part.get("family") not in FAMILIES
     ]
-    if wrong or task.get("family") == backbone.get("family") or not {"family"} <= task.keys() & backbone.keys():
+    if wrong or task["family"] == backbone["family"]:
         return wrong
     return [
         f"backbone={backbone.get('name')}: a backbone for the tasks of {backbone['family']}, and "

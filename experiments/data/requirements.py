@@ -98,7 +98,7 @@ def dataset(task: Mapping[str, Any]) -> list[Requirement]:
     """
     source = task["hub"]
     splits = tuple(dict.fromkeys([*task["splits"].values(), *task.get("extra_test", {}).values()]))
-    files = tuple(source["files"][split] for split in splits) if "files" in source else ()
+    files = tuple(source["files"][split] for split in splits) if source.get("files") else ()
     names = source["name"] if isinstance(source["name"], list) else [source["name"]]
     return [Requirement("dataset", source["path"], source["revision"], name, splits, files) for name in names]
 

@@ -51,7 +51,7 @@ def _reference(task: Section, data: Section) -> dict[str, Any]:
 
 def rows_name(task: Section) -> str:
     """The task whose rows these are: its own, unless it trains on those of another (`rows_of`)."""
-    return str(task.get("rows_of", task["name"]))
+    return str(task.get("rows_of") or task["name"])
 
 
 def sections(task: Section) -> list[Section]:
@@ -167,7 +167,7 @@ def _cut(task: Section, train: datasets.Dataset, seed: int) -> tuple[list[int], 
 
 def _tests(task: Section) -> dict[str, tuple[Section, str]]:
     """The test splits by name, "test" first: of which section and which of its splits."""
-    if "test_sets" in task:
+    if task.get("test_sets"):
         return {name: (section, section["splits"]["test"]) for name, section in task["test_sets"].items()}
     further = {name: (task, split) for name, split in task["extra_test"].items()}
     return {"test": (task, task["splits"]["test"]), **further}

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path,
     run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
     if spec["diagnostics"]["measures"]:
         run.add_callback(snapshots)
-    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec["task"]["primary_metric"])
+    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.primary_metric)
     result["history"] = history.as_record()
     result["cost"] |= _training_cost(history, family.trainer_options().counts_tokens)
     if history.diverged:
@@ -147,7 +146,7 @@ def _score(spec: RunSpec, subject: _Subject, folder: Path, result: dict[str, Any
     }
     result["cost"]["eval_seconds"] = time.perf_counter() - started
     save(list(predictions.values()), folder / "predictions.parquet")
-    result["metrics"] = _scores(spec["task"], {name: part.metrics for name, part in predictions.items()})
+    result["metrics"] = _scores(spec.task.primary_metric, {name: part.metrics for name, part in predictions.items()})
     result["diagnostics"] |= subject.family.notes()
 
 
@@ -181,11 +180,11 @@ def _round_trip(spec: RunSpec, subject: _Subject, checkpoint: Path) -> dict[str,
     )
 
 
-def _scores(task: Mapping[str, Any], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _scores(primary: str, scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The `metrics` of a record; further tests (MNLI mismatched) are kept beside the first, by name."""
     further = {name: value for name, value in scores.items() if name not in ("selection", "test")}
     return {
-        "primary": task["primary_metric"],
+        "primary": primary,
         "selection": scores["selection"],
         "test": scores.get("test"),
         **({"further_tests": further} if further else {}),

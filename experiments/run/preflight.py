@@ -51,16 +51,17 @@ def prepare(spec: RunSpec) -> Prepared:
     Raises:
         SpecError: every fault found, one line each.
     """
+    from baselines import config_errors
     from experiments import families
     from experiments.data import sources
     from experiments.data import weights as backbones
 
     spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
     errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
-    errors += families.family_of(spec).check()
+    errors += [*families.family_of(spec).check(), *config_errors(spec.method.config)]
     errors += [] if spec["plan"] else _precision_errors(spec)
     sizes: dict[str, int] = {}
-    if not any(error.startswith("backbone.") for error in errors):
+    if not any(error.startswith(("backbone.", "method.config.")) for error in errors):
         try:
             sizes = measure(spec)
         except (ValueError, TypeError) as error:
@@ -109,15 +110,9 @@ def adapted(spec: RunSpec, model: Any) -> Any:
     Raises:
         ValueError: if the method's configuration is not accepted, or does not fit the backbone.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     import baselines
 
-    try:
-        config = instantiate(spec["method"]["config"], _convert_="all")
-    except InstantiationException as error:
-        raise ValueError(f"method.config: {error.__cause__ or error}") from error
+    config = baselines.method_config(spec.method.config)
     return baselines.adapt(model, config, head=spec["backbone"]["head"], init_seed=spec["seeds"]["init"])
 
 
