@@ -109,7 +109,7 @@ class Task(Section):
         lines = [f"splits.{name}: missing; accepted: a text" for name in self.needed_splits if name not in self.splits]
         for name, split in self.splits.items():
             if name not in _SPLITS:
-                lines.append(f"splits.{name}: unknown key; accepted: {', '.join(_SPLITS)}")
+                lines.append(f"splits.{name}={split}: no such split; accepted: {', '.join(_SPLITS)}")
             elif name != "train" and split == self.splits.get("train"):
                 lines.append(f"splits.{name}={split}: the rows that train; accepted: another split")
         twice = [name for name in dict.fromkeys(self.metrics) if self.metrics.count(name) > 1]
