@@ -32,6 +32,9 @@ from schema.values import (
 
 SourceName = Literal["hub", "local", "embedded"]
 
+_SPLITS = ("train", "selection", "test")
+"""The roles of a data set's splits."""
+
 
 class Seeds(Section):
     """The five seeds of a run; `seed` sets all of them."""
@@ -100,9 +103,10 @@ class Task(Section):
         Names | Count | Literal["folder"] | None,
         RESULT,
         "names in the order of their ids, or how many; `folder`: those of the folder; null: a regression",
-    ] = None
-    metric: Annotated[Text, RESULT, "whose scores are computed"]
-    primary_metric: Annotated[Text, RESULT, "the score that selects the epoch and that tables show"]
+    ]
+    metrics: Annotated[
+        Names, RESULT, "the scores that are computed; the first one selects the epoch and stands in tables"
+    ]
     splits: Annotated[Texts, RESULT, "the data set's split for `train`, `test` and, where there is one, `selection`"]
     selection_fraction: Annotated[Share | None, neutral_at(None), "the part of train that selects"] = None
     extra_test: Annotated[Texts, RESULT, "further test splits by name"] = Field(default_factory=dict)
@@ -113,6 +117,27 @@ class Task(Section):
     def tested_on(self) -> Mapping[str, TestRows]:
         """The data sets of its tests by name, the first of them "test"; none where its own splits are the tests."""
         return {}
+
+    @property
+    def primary_metric(self) -> str:
+        """The score that selects the epoch and that tables show."""
+        return self.metrics[0]
+
+    @property
+    def needed_splits(self) -> tuple[str, ...]:
+        """The splits without which there is nothing to train on, or nothing to be tested on."""
+        return ("train", "test")
+
+    def problems(self) -> list[str]:
+        """Splits that are missing, unknown or those that train, and scores that are named twice."""
+        lines = [f"splits.{name}: missing; accepted: a text" for name in self.needed_splits if name not in self.splits]
+        for name, split in self.splits.items():
+            if name not in _SPLITS:
+                lines.append(f"splits.{name}={split}: no such split; accepted: {', '.join(_SPLITS)}")
+            elif name != "train" and split == self.splits.get("train"):
+                lines.append(f"splits.{name}={split}: the rows that train; accepted: another split")
+        twice = [name for name in dict.fromkeys(self.metrics) if self.metrics.count(name) > 1]
+        return lines + [f"metrics={name}: named twice; accepted: each score once" for name in twice]
 
 
 class Data(Section):

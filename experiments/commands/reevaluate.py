@@ -114,6 +114,7 @@ def rescore(folder: Path) -> tuple[Scores, Scores]:
     for split, scored in {"test": result.metrics.test or {}, **result.metrics.further_tests}.items():
         part = frame[frame["split"] == split]
         scores = rescored(list(part["generation"]), list(part["gold"]), task, split)
+        scores = {name: value for name, value in scores.items() if name in scored}
         prefix = "" if split == "test" else f"{split} "
         now |= {f"{prefix}{name}": value for name, value in scores.items()}
         then |= {f"{prefix}{name}": scored[name] for name in scores}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import datasets
@@ -15,23 +15,20 @@ from transformers import EvalPrediction
 from transformers.utils.logging import tqdm
 
 from baselines import Adapted
+from experiments.data.rows import names
 from experiments.families import metrics
 from experiments.families.family import Examples, Family, Metrics, Predictions
+from experiments.families.labels import metric_errors
 
 
 class Classification(Family):
     """A family whose models give one row of logits per example."""
 
-    def metric_names(self) -> Sequence[str]:
-        """See `Family.metric_names`."""
-        return metrics.names(self.task["metric"])
-
     def check(self) -> list[str]:
-        """See `Family.check`."""
-        metric = self.task["metric"]
-        known = metrics.names(metric)
-        errors = [] if known else [f"task.metric={metric}: no such metric; accepted: {', '.join(metrics.PRIMARY)}"]
-        return errors + super().check()
+        """See `Family.check`; what the classes of a folder leave of the scores."""
+        classes = self.task["classes"]
+        count = None if classes is None else len(names(classes))
+        return [*super().check(), *(f"task.{line}" for line in metric_errors(self.spec.task.metrics, count))]
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """The class of each row of logits (n, classes), or the value itself for a regression (n, 1)."""
@@ -42,7 +39,7 @@ class Classification(Family):
 
         def score(output: EvalPrediction) -> Metrics:
             logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-            return metrics.compute(self.task["metric"], self.predicted(np.asarray(logits)), output.label_ids)
+            return metrics.compute(self.spec.task.metrics, self.predicted(np.asarray(logits)), output.label_ids)
 
         return score
 
@@ -71,4 +68,4 @@ class Classification(Family):
                 "logits": [row.tolist() for row in logits],
             }
         )
-        return Predictions(split, frame, metrics.compute(self.task["metric"], prediction, labels))
+        return Predictions(split, frame, metrics.compute(self.spec.task.metrics, prediction, labels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,16 +108,9 @@ class Family(ABC):
     def predict(self, adapted: Adapted, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
         """Predict and score one split."""
 
-    @abstractmethod
-    def metric_names(self) -> Sequence[str]:
-        """The scores of a split that may be the task's primary metric; none where the task's metric does not exist."""
-
     def check(self) -> list[str]:
         """One line for each of the family's own settings that it does not accept; reads no rows and no weights."""
-        primary, accepted = self.task["primary_metric"], self.metric_names()
-        if not accepted or primary in accepted:
-            return []
-        return [f"task.primary_metric={primary}: no score of this task; accepted: {', '.join(accepted)}"]
+        return []
 
     @contextmanager
     def inference(self, model: nn.Module) -> Iterator[torch.device]:

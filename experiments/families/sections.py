@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schema.sections import Backbone, Task
+from schema.validation import nearest
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,18 @@ class FamilySections:
     task: type[Task]
     backbone: type[Backbone]
     embedded_backbone: str
+
+
+def score_errors(metrics: Sequence[str], accepted: Sequence[str], of: str) -> list[str]:
+    """One line for each of a task's `metrics` that is not accepted; it begins with its key in the section.
+
+    Args:
+        metrics: names of scores.
+        accepted: the scores that there are.
+        of: what they are scores of, in words.
+    """
+    return [
+        f"metrics={name}: no score of {of}{nearest(name, accepted)}; accepted: {', '.join(accepted)}"
+        for name in metrics
+        if name not in accepted
+    ]

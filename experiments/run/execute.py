@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +134,7 @@ def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path,
     run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
     if spec.diagnostics.measures:
         run.add_callback(snapshots)
-    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.metrics[0])
+    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.primary_metric)
     result.history = history.as_record()
     _count_cost(result.cost, history, family.trainer_options().counts_tokens)
     if history.diverged:
@@ -163,7 +162,7 @@ def _score(spec: RunSpec, subject: _Subject, folder: Path, result: Record) -> No
     save(list(predictions.values()), folder / "predictions.parquet")
     scores = {name: part.metrics for name, part in predictions.items()}
     selection, test = scores.pop("selection"), scores.pop("test", None)
-    result.metrics = Metrics(primary=spec.task.metrics[0], selection=selection, test=test, further_tests=scores)
+    result.metrics = Metrics(primary=spec.task.primary_metric, selection=selection, test=test, further_tests=scores)
     result.diagnostics = _noted(result.diagnostics, subject.family.notes())
 
 

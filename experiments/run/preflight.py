@@ -130,10 +130,12 @@ def sizes(prepared: Prepared) -> Sizes:
 
 def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
     """Every line that `sizes` refuses a run with, or else the counts; none for a method that looks at the weights."""
-    errors = _precision_errors(prepared.spec)
+    from baselines import config_errors
+
+    errors = _precision_errors(prepared.spec) + config_errors(prepared.spec.method.config)
     try:
         errors += prepared.family.check()
-        return errors, model_sizes(adapted(prepared.spec, prepared.family.meta()))
+        return errors, Sizes() if errors else model_sizes(adapted(prepared.spec, prepared.family.meta()))
     except SpecError as error:
         errors += error.errors
     except NotImplementedError as error:
@@ -156,9 +158,6 @@ def adapted(spec: RunSpec, model: nn.Module) -> Adapted:
     Raises:
         SpecError: if the method's configuration is not accepted, or does not fit the backbone.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     import baselines
 
     try:

@@ -60,10 +60,6 @@ class Math(Family):
             errors += generation_vllm.missing()
         return errors
 
-    def metric_names(self) -> Sequence[str]:
-        """See `Family.metric_names`: those that say of each answer whether it is right."""
-        return ("strict", "lenient")
-
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The backbone's own tokenizer."""
@@ -160,12 +156,14 @@ class Math(Family):
                 "strict_answer": scores.strict_answers,
                 "lenient_answer": scores.lenient_answers,
                 # Right (1) or wrong (0) by the primary metric, against a label of 1: what paired statistics need.
-                "prediction": [int(right) for right in getattr(scores, self.task["primary_metric"])],
+                "prediction": [int(right) for right in getattr(scores, self.spec.task.primary_metric)],
                 "label": 1,
             }
         )
-        loss = {"loss": self._loss(adapted.model, examples)}
-        return Predictions(split, frame, {**scores.metrics, **loss})
+        computed: Metrics = dict(scores.metrics)
+        if "loss" in self.spec.task.metrics:
+            computed["loss"] = self._loss(adapted.model, examples)
+        return Predictions(split, frame, {name: computed[name] for name in self.spec.task.metrics})
 
     def notes(self) -> dict[str, Any]:
         """Examples that were cut or left out, and how generations ended, by split."""

@@ -103,7 +103,7 @@ def trainer_loss(spec: RunSpec, family: Family, examples: Examples, adapted: Ada
         ("images", []),
         ("images", ["+task.mixing.mixup_alpha=0.8"]),
         ("words", []),
-        ("words", ["task.packing=true"]),
+        ("words", ["++task.packing=true"]),
         ("words", ["recipe.label_smoothing=0.3"]),
     ],
 )
