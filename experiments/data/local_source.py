@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from experiments.configuration.identity import file_digest
+from experiments.configuration.digests import file_digest
 from experiments.data import files, image_folders
 from experiments.data.data_set import FROM_FOLDER, Classes, DataSet
 from experiments.data.image_folders import ImageSplit, class_names

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from experiments.configuration.identity import file_digest
+from experiments.configuration.digests import file_digest
 
 Reference = Mapping[str, JsonValue]
 """What rows are: equal for equal rows, and JSON."""

@@ -161,10 +161,8 @@ def adapted(spec: RunSpec, model: nn.Module) -> Adapted:
     import baselines
 
     try:
-        config = instantiate(spec.method.config, _convert_="all")
+        config = baselines.method_config(spec.method.config)
         return baselines.adapt(model, config, head=spec.backbone.head, init_seed=spec.seeds.init)
-    except InstantiationException as error:
-        raise SpecError([" ".join(f"method.config: {error.__cause__ or error}".split())]) from error
     except baselines.MethodError as error:
         raise SpecError([" ".join(str(error).split())]) from error
 
