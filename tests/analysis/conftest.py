@@ -73,7 +73,7 @@ def record(
     entry["config"] = dict(entry["config"])
     if entry["capacity"]:
         entry["config"] |= {entry["capacity"]: d, ("seed" if method == "gpart" else "proj_seed"): seed}
-    rows = None if subset == "full" else int(re.findall(r"\d+", subset)[0])
+    rows = next(map(int, re.findall(r"\d+", subset)), None)
     config = {
         "seed": seed,
         "plan": False,
