@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from experiments.data import files, sources
 from experiments.data.splits import cut, draw, selection_fraction
+from experiments.embedded import TASKS
 from experiments.errors import SpecError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -271,7 +272,7 @@ def test_classes_in_another_order_are_refused(folder):
         sources.load(task("sst2"), local(folder), SEEDS, "heldout")
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "task" / "glue").glob("*.yaml")))
+@pytest.mark.parametrize("name", TASKS)
 def test_every_task_is_generated(name):
     splits = sources.load(task(name), {**EMBEDDED, "train_rows": 100}, SEEDS, "heldout")
     assert (len(splits.train), len(splits.selection)) == (80, 20)
