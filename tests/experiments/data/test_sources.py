@@ -12,9 +12,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from experiments.configuration.overrides import CONF
 from experiments.data import files, sources
 from experiments.data.splits import Splits, cut, draw, selection_fraction
+from experiments.embedded.tasks import TASKS
 from experiments.errors import SpecError
 from experiments.families import FAMILIES, generator_of
 from schema.sections import Data, Task
@@ -276,7 +276,7 @@ def test_classes_in_another_order_are_refused(folder):
         load("glue/sst2", local(folder))
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "task" / "glue").glob("*.yaml")))
+@pytest.mark.parametrize("name", TASKS)
 def test_every_sentence_task_is_generated(name):
     data = Data(source="embedded", train_rows=100)
     splits = load(f"glue/{name}", data)
