@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -58,8 +58,8 @@ def section_table(section: type[Section], base: type[Section] | None = None) -> 
     return _markdown(("key", "accepted", "default", "mark", "what"), _settings(section, base))
 
 
-def _settings(section: type[Section], base: type[Section] | None = None, prefix: str = "") -> list[tuple[str, ...]]:
-    lines: list[tuple[str, ...]] = []
+def _settings(section: type[Section], base: type[Section] | None = None, prefix: str = "") -> Sequence[tuple[str, ...]]:
+    lines: Sequence[tuple[str, ...]] = []
     for name, field in section.model_fields.items():
         inner = section_of(field)
         if base is not None and name in base.model_fields:
@@ -116,6 +116,6 @@ def _what(field: FieldInfo) -> str:
     return next((item for item in reversed(field.metadata) if isinstance(item, str)), "")
 
 
-def _markdown(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+def _markdown(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
     rows = [header, ("---",) * len(header), *([cell.replace("|", r"\|") for cell in line] for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
