@@ -20,13 +20,14 @@ from experiments import families
 from experiments.configuration.digests import file_digest
 from experiments.configuration.spec import recorded
 from experiments.data import sources
-from experiments.data import weights as backbones
 from experiments.data.splits import Splits
+from experiments.data.weights import Weights, weights_of
 from experiments.errors import SpecError
 from experiments.families.family import Family
 from experiments.families.math.family import Math, rescored
 from experiments.families.math.generation import Comparison, compare_batched
 from experiments.families.math.harness import harness_scores
+from experiments.families.math.section import MathTask
 from experiments.records import record
 from experiments.run import preflight
 from experiments.run.devices import device
@@ -69,11 +70,14 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
     for section, path in overrides.items():
         if path is not None:
             spec[section]["path"] = path
-    _require_unchanged(folder, result, spec)
+    spec = recorded(spec.config)
+    reference = result["provenance"]["backbone_reference"]
+    weights = weights_of(spec.backbone, timeout=spec.hub_timeout, reference=reference)
+    _require_unchanged(folder, result, spec, weights)
     if spec["threads"]:
         torch.set_num_threads(spec["threads"])
     splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
-    family = families.family_of(spec)
+    family = families.family_of(spec, weights, spec["task"]["classes"])
     unadapted = [family.load(spec["seeds"]["head"] + copy) for copy in (0, 1)]
     try:
         adapted = preflight.adapted(spec, unadapted[0]).reload(unadapted[1], folder / "checkpoint")
@@ -110,11 +114,13 @@ def rescore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     result = _ended_ok(folder, "math")
     tests = {"test": result["metrics"]["test"], **result["metrics"].get("further_tests", {})}
     frame = pd.read_parquet(folder / "predictions.parquet")
+    task = recorded(result["config"]).task
+    assert isinstance(task, MathTask)
     then: dict[str, Any] = {}
     now: dict[str, Any] = {}
     for split, scored in tests.items():
         part = frame[frame["split"] == split]
-        scores = rescored(list(part["generation"]), list(part["gold"]), result["config"]["task"], split)
+        scores = rescored(list(part["generation"]), list(part["gold"]), task, split)
         prefix = "" if split == "test" else f"{split} "
         now |= {f"{prefix}{name}": value for name, value in scores.items()}
         then |= {f"{prefix}{name}": scored[name] for name in scores}
@@ -169,8 +175,8 @@ def _ended_ok(folder: Path, task_family: str | None) -> dict[str, Any]:
     return result
 
 
-def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec) -> None:
-    errors = [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
+def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec, weights: Weights) -> None:
+    errors = [*sources.check(spec["task"], spec["data"]), *weights.errors()]
     checkpoint = [item for item in result["artifacts"] if item["path"].startswith("checkpoint/")]
     if not checkpoint:
         errors.append(f"RUN={folder}: its checkpoint was not kept; accepted: a run made with keep_checkpoint=true")
@@ -186,7 +192,7 @@ def _require_unchanged(folder: Path, result: Mapping[str, Any], spec: RunSpec) -
     if not errors:
         references = {
             "data": (result["provenance"]["data_reference"], sources.reference(spec["task"], spec["data"])),
-            "backbone": (result["provenance"]["backbone_reference"], backbones.reference(spec["backbone"])),
+            "backbone": (result["provenance"]["backbone_reference"], weights.reference()),
         }
         errors += [
             f"{section}.path={spec[section]['path']}: not the {section} that the run was made with"

@@ -42,7 +42,7 @@ class TrainingLoss:
         self.parameters: list[nn.Parameter] = [parameter for _, parameter in adapted.adapter_parameters()]
         self._model = adapted.model
         self._function = family.trainer_options().compute_loss_func
-        smoothing = family.spec["recipe"]["label_smoothing"]
+        smoothing = family.spec.recipe.label_smoothing
         self._smoother = LabelSmoother(epsilon=smoothing) if smoothing and self._function is None else None
         batches = _batches(self._model, family, examples, rows, seed)
         counts = [int((batch["labels"] != IGNORED).sum()) for batch in batches]
@@ -104,7 +104,7 @@ def _batches(model: nn.Module, family: Family, examples: Examples, rows: int, se
     options, device = family.trainer_options(), next(model.parameters()).device
     loader: DataLoader[Any] = DataLoader(
         Subset(examples, chosen),
-        batch_size=family.spec["recipe"]["batch_size"],
+        batch_size=family.spec.recipe.batch_size,
         collate_fn=options.collator,
         generator=generator,
     )

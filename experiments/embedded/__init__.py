@@ -1,49 +1,19 @@
 """Data and backbones made by the suite itself: no hub, no download (DESIGN.md, "Data" and "Backbone").
 
-Nothing here imports torch or transformers until a backbone is really asked for.
+The rows are asked for here. The backbones are made by the module that each family names (`FamilySections.pretraining`).
+Nothing here imports torch or transformers.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.embedded import pretraining
-from experiments.embedded.pretraining import encoder_folder
 from experiments.embedded.tasks import GENERATOR_VERSION, TASKS, sentence_task
 
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["TASKS", "encoder_folder", "folder", "generator_version", "recipe_hash", "rows", "sentence_task"]
-
-
-def folder(backbone: str) -> Path:
-    """The folder of an embedded backbone, by its name in conf/backbone; pretrained where it is not cached yet."""
-    match backbone:
-        case "embedded-vit":
-            from experiments.embedded import vision
-
-            return vision.vit_folder()
-        case "embedded-causal":
-            from experiments.embedded import causal
-
-            return causal.causal_folder()
-    return encoder_folder()
-
-
-def recipe_hash(backbone: str) -> str:
-    """The identity of an embedded backbone: the hash of all that its weights depend on."""
-    match backbone:
-        case "embedded-vit":
-            from experiments.embedded import vision
-
-            return vision.recipe_hash()
-        case "embedded-causal":
-            from experiments.embedded import causal
-
-            return causal.recipe_hash()
-    return pretraining.recipe_hash()
+__all__ = ["TASKS", "check", "generator_version", "rows", "sentence_task"]
 
 
 def rows(task: str, split: str) -> datasets.Dataset:

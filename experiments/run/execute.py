@@ -18,9 +18,10 @@ import datasets
 import torch
 
 from baselines import Adapted
-from experiments import diagnostics, embedded, families
+from experiments import diagnostics, families
 from experiments.configuration.spec import recorded
 from experiments.data import sources
+from experiments.data.weights import Weights, weights_of
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, save
@@ -56,7 +57,10 @@ def execute(folder: Path) -> dict[str, Any]:
         print(f"note: {notice}")
     with record.Attempt(folder, plan["id"], plan["key"]):
         try:
-            _measure(spec, folder, result)
+            weights = weights_of(
+                spec.backbone, timeout=spec.hub_timeout, reference=result["provenance"]["backbone_reference"]
+            )
+            _measure(spec, weights, folder, result)
         except SpecError:
             raise
         except BaseException as error:
@@ -73,17 +77,16 @@ def finish(result: dict[str, Any], folder: Path) -> None:
     mirror(json.loads((folder / "record.json").read_text(encoding="utf-8")), folder)
 
 
-def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
+def _measure(spec: RunSpec, weights: Weights, folder: Path, result: dict[str, Any]) -> None:
     if spec["threads"]:
         torch.set_num_threads(spec["threads"])
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    if spec["backbone"]["source"] == "embedded":
-        # Once for all runs, so it is no part of the time of any.
-        started = time.perf_counter()
-        embedded.folder(spec["backbone"]["name"])
+    started = time.perf_counter()
+    weights.folder()  # fetched or pretrained once for all runs, so it is no part of the time of any
+    if spec.backbone.source == "embedded":
         result["cost"]["pretraining_seconds"] = time.perf_counter() - started
-    subject = _load(spec, result)
+    subject = _load(spec, weights, result)
     snapshots = Snapshots(subject.adapted, spec["diagnostics"]["snapshots"])
     if subject.adapted.trainable and not _train(spec, subject, snapshots, folder, result):
         return
@@ -110,8 +113,8 @@ class _Subject:
     adapted: Adapted
 
 
-def _load(spec: RunSpec, result: dict[str, Any]) -> _Subject:
-    started, family = time.perf_counter(), families.family_of(spec)
+def _load(spec: RunSpec, weights: Weights, result: dict[str, Any]) -> _Subject:
+    started, family = time.perf_counter(), families.family_of(spec, weights, spec["task"]["classes"])
     splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
     result["provenance"]["data_fingerprint"] = splits.fingerprints()
     rows = {"train": splits.train, "selection": splits.selection, **(splits.tests if spec["test"] else {})}

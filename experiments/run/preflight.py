@@ -39,7 +39,7 @@ def reachable(spec: RunSpec) -> None:
 
     parts = sources.sections(spec["task"]) if spec["data"]["source"] == "hub" else []
     needed = [requirement for part in parts if part["hub"]["path"] for requirement in hub.dataset(part)]
-    needed += [hub.model(spec["backbone"])] if spec["backbone"]["source"] == "hub" else []
+    needed += [hub.model(spec.backbone)] if spec["backbone"]["source"] == "hub" else []
     resolved = hub.resolve_all(needed, spec["hub_timeout"])
     for note in dict.fromkeys(found.note for found in resolved if found.note):
         print(f"note: {note}")
@@ -53,22 +53,26 @@ def prepare(spec: RunSpec) -> Prepared:
     """
     from experiments import families
     from experiments.data import sources
-    from experiments.data import weights as backbones
+    from experiments.data.weights import weights_of
 
     spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
-    errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *backbones.check(spec["backbone"])]
-    errors += families.family_of(spec).check()
+    weights = weights_of(spec.backbone, timeout=spec.hub_timeout)
+    family = families.family_of(spec, weights, spec["task"]["classes"])
+    errors = [] if spec["plan"] else [*sources.check(spec["task"], spec["data"]), *weights.errors()]
+    errors += family.check()
     errors += [] if spec["plan"] else _precision_errors(spec)
     sizes: dict[str, int] = {}
     if not any(error.startswith("backbone.") for error in errors):
         try:
-            sizes = measure(spec)
+            sizes = model_sizes(adapted(spec, family.meta()))
+        except SpecError as error:
+            errors += error.errors
         except (ValueError, TypeError) as error:
             errors.append(" ".join(str(error).split()))
     if errors:
         raise SpecError(errors)
     data_reference = {} if spec["plan"] else sources.reference(spec["task"], spec["data"])
-    backbone_reference = {} if spec["plan"] else backbones.reference(spec["backbone"])
+    backbone_reference = {} if spec["plan"] else weights.reference()
     subset = sources.subset_name(spec["task"], spec["data"], spec["seeds"])
     return Prepared(
         spec,
@@ -86,21 +90,6 @@ def _precision_errors(spec: RunSpec) -> list[str]:
     if spec["recipe"]["precision"] != "float16" or torch.accelerator.is_available():
         return []
     return ["recipe.precision=float16: there is no accelerator here; accepted: bfloat16 or float32"]
-
-
-def measure(spec: RunSpec) -> dict[str, int]:
-    """Sizes of the adapted model, counted on the meta device.
-
-    Returns:
-        trainable, theta (trainable values outside the head), head, adapted_weights (entries of the weights that the
-        method may change), total parameters, and dead_coordinates.
-
-    Raises:
-        ValueError: if the method does not fit the backbone, naming key and value.
-    """
-    from experiments import families
-
-    return model_sizes(adapted(spec, families.family_of(spec).meta()))
 
 
 def adapted(spec: RunSpec, model: Any) -> Any:
@@ -122,7 +111,12 @@ def adapted(spec: RunSpec, model: Any) -> Any:
 
 
 def model_sizes(adapted_model: Any) -> dict[str, int]:
-    """The parameter counts of a `baselines.Adapted`; see `measure`."""
+    """Sizes of an adapted model (`baselines.Adapted`), on the meta device too.
+
+    Returns:
+        trainable, theta (trainable values outside the head), head, adapted_weights (entries of the weights that the
+        method may change), total parameters, and dead_coordinates.
+    """
     head = sum(parameter.numel() for _, parameter in adapted_model.head_parameters())
     return {
         "trainable": adapted_model.theta + head,

@@ -71,7 +71,7 @@ def round_trip(
         applicable", "failed" or "skipped".
     """
     probe = _Probe(adapted.model, family, examples)
-    tolerance = TOLERANCES[family.spec["recipe"].get("precision", "float32")]
+    tolerance = TOLERANCES[family.spec.recipe.precision]
     try:
         reloaded = adapted.reload(fresh_backbone(), folder)
         reloaded.model.to(next(adapted.model.parameters()).device)

@@ -21,4 +21,10 @@ class GlueBackbone(sections.Backbone):
     max_length: Annotated[Count, RESULT, "tokens; longer inputs are cut"]
 
 
-SECTIONS = FamilySections(sections.Task, GlueBackbone, embedded_backbone="embedded-encoder")
+SECTIONS = FamilySections(
+    sections.Task,
+    GlueBackbone,
+    "tokenizer",
+    embedded_backbone="embedded-encoder",
+    pretraining="experiments.embedded.pretraining",
+)

@@ -19,6 +19,7 @@ from experiments import families
 from experiments.configuration.overrides import CONF
 from experiments.configuration.spec import parse
 from experiments.data import sources
+from experiments.data.weights import weights_of
 from experiments.diagnostics.curvature import Hessian
 from experiments.diagnostics.landscape import filter_normalised, measure_landscape, path_positions, positions
 from experiments.diagnostics.snapshots import Snapshots
@@ -72,7 +73,8 @@ def prepared(*overrides: str) -> tuple[RunSpec, Family, Examples, Adapted]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         spec = parse(compose("config", [*overrides]))[0]
     spec["task"]["classes"] = sources.classes(spec["task"], spec["data"])
-    family = families.family_of(spec)
+    weights = weights_of(spec.backbone, timeout=1)
+    family = families.family_of(spec, weights, sources.classes(spec["task"], spec["data"]))
     splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
     examples = family.examples(splits.train, "train")
     adapted = preflight.adapted(spec, family.load(spec["seeds"]["head"]))

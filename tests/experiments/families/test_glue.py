@@ -12,6 +12,7 @@ from experiments import families
 from experiments.configuration.overrides import CONF
 from experiments.configuration.spec import parse
 from experiments.data import sources
+from experiments.data.weights import weights_of
 from experiments.run import preflight, training
 
 
@@ -22,7 +23,8 @@ def test_training_sees_every_column_that_scoring_sees(pooling: str, tiny: list[s
     with initialize_config_dir(str(CONF), version_base="1.3"):
         spec = parse(compose("config", overrides))[0]
     preflight.prepare(spec)
-    family = families.family_of(spec)
+    weights = weights_of(spec.backbone, timeout=1)
+    family = families.family_of(spec, weights, sources.classes(spec["task"], spec["data"]))
     splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
     examples = family.examples(splits.train, "train")
     adapted = preflight.adapted(spec, family.load(0))
