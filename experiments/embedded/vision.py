@@ -59,7 +59,7 @@ def recipe_hash() -> str:
     return recipe_digest(GENERATOR_VERSION, RECIPE)
 
 
-def vit_folder(cache: Path | None = None) -> Path:
+def folder(cache: Path | None = None) -> Path:
     """The folder of the pretrained ViT in Hugging Face format; pretrains it where `cache` does not hold it yet.
 
     `cache` is by default $GPART_CACHE or else ~/.cache/gpart-suite; see `cache.made_once`. torch's global generator and

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 from schema.run import RunSpec
 
 if TYPE_CHECKING:
+    from experiments.data.weights import Weights
     from experiments.embedded.generator import Generator
-    from experiments.families.family import Family
+    from experiments.families.family import Classes, Family
     from experiments.families.sections import FamilySections
 
 FAMILIES = ("glue", "vision", "math")
@@ -37,7 +38,13 @@ def spec_of(family: str) -> type[RunSpec]:
     return RunSpec[sections.task, sections.backbone]  # type: ignore[name-defined]  # known only when it runs
 
 
-def family_of(spec: RunSpec) -> Family:
-    """The family of a run's task, for that run; its libraries are imported only when it is asked for."""
+def family_of(spec: RunSpec, weights: Weights, classes: Classes) -> Family:
+    """The family of a run's task, for that run; its libraries are imported only when it is asked for.
+
+    Args:
+        spec: of the run.
+        weights: the pretrained weights of its backbone.
+        classes: of its task.
+    """
     module = import_module(f"experiments.families.{spec.task.family}.family")
-    return cast("Family", module.FAMILY(spec))
+    return cast("Family", module.FAMILY(spec, weights, classes))

@@ -83,10 +83,9 @@ def _measure(plan: Plan, folder: Path, result: Record) -> None:
         raise SpecError(
             ["data.path, backbone.path: changed since the run was planned; accepted: the same command again"]
         )
+    started = time.perf_counter()
+    prepared.weights.folder()  # fetched or pretrained once for all runs, so it is no part of the time of any
     if spec.backbone.source == "embedded":
-        # Once for all runs, so it is no part of the time of any.
-        started = time.perf_counter()
-        prepared.weights.folder()
         result.cost.pretraining_seconds = time.perf_counter() - started
     subject = _load(prepared, result)
     snapshots = Snapshots(subject.adapted, spec.diagnostics.snapshots)

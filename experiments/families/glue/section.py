@@ -22,4 +22,10 @@ class GlueBackbone(sections.Backbone):
     max_length: Annotated[Count, RESULT, "tokens; longer inputs are cut"]
 
 
-SECTIONS = FamilySections(LabelTask, GlueBackbone, embedded_backbone="embedded-encoder")
+SECTIONS = FamilySections(
+    LabelTask,
+    GlueBackbone,
+    "tokenizer",
+    embedded_backbone="embedded-encoder",
+    pretraining="experiments.embedded.pretraining",
+)

@@ -83,4 +83,6 @@ class MathBackbone(sections.Backbone):
     max_length: Annotated[Count, RESULT, "tokens of the context"]
 
 
-SECTIONS = FamilySections(MathTask, MathBackbone, embedded_backbone="embedded-causal")
+SECTIONS = FamilySections(
+    MathTask, MathBackbone, "tokenizer", embedded_backbone="embedded-causal", pretraining="experiments.embedded.causal"
+)

@@ -44,4 +44,6 @@ class VisionBackbone(sections.Backbone):
         return self.name if self.image_size is None else f"{self.name}@{self.image_size}"
 
 
-SECTIONS = FamilySections(VisionTask, VisionBackbone, embedded_backbone="embedded-vit")
+SECTIONS = FamilySections(
+    VisionTask, VisionBackbone, "image", embedded_backbone="embedded-vit", pretraining="experiments.embedded.vision"
+)

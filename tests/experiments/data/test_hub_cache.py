@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from experiments.data import hub
 from experiments.data.hub import Requirement
 from experiments.data.hub_cache import cached_commit, cached_folder, note_commit
-from tests.experiments.data.conftest import COMMIT, MODEL_FILES, snapshot, written
+from tests.experiments.data.conftest import COMMIT, MODEL_FILES, backbone, snapshot, written
 
 ROOT = Path(__file__).resolve().parents[3]
 GLUE = Requirement("dataset", "nyu-mll/glue", "main", "sst2", ("train", "validation"))
@@ -64,10 +64,10 @@ def test_a_link_that_leads_nowhere_is_not_cached(cache):
 
 
 def test_an_image_model_needs_no_tokenizer(cache):
-    vit = hub.model({"hub": "google/vit", "revision": "main", "family": "vision"})
+    vit = hub.model(backbone("google/vit", "vision"))
     folder = snapshot(cache, "model", "google/vit", "config.json", "model.safetensors")
     assert cached_folder(vit, COMMIT) == folder
-    assert cached_folder(hub.model({"hub": "google/vit", "revision": "main"}), COMMIT) is None
+    assert cached_folder(hub.model(backbone("google/vit")), COMMIT) is None
 
 
 @pytest.mark.parametrize("missing", ["train-00001-of-00002.parquet", "validation-00000-of-00001.parquet"])

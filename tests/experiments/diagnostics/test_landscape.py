@@ -19,6 +19,7 @@ from experiments import families
 from experiments.configuration.overrides import CONF
 from experiments.configuration.spec import parse
 from experiments.data import sources
+from experiments.data.weights import weights_of
 from experiments.diagnostics.curvature import Hessian
 from experiments.diagnostics.landscape import filter_normalised, measure_landscape, path_positions, positions
 from experiments.diagnostics.snapshots import Snapshots
@@ -72,8 +73,7 @@ def prepared(*overrides: str) -> tuple[RunSpec, Family, Examples, Adapted]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         spec = parse(compose("config", [*overrides]))[0]
     source = sources.source_of(spec.task, spec.data)
-    spec["task"]["classes"] = source.classes
-    family = families.family_of(spec)
+    family = families.family_of(spec, weights_of(spec.backbone, timeout=1), source.classes)
     splits = sources.load(source, spec)
     examples = family.examples(splits.train, "train")
     adapted = preflight.adapted(spec, family.load(spec["seeds"]["head"]))
