@@ -58,8 +58,8 @@ def section_table(section: type[Section], base: type[Section] | None = None) -> 
     return _markdown(("key", "accepted", "default", "mark", "what"), _settings(section, base))
 
 
-def _settings(section: type[Section], base: type[Section] | None = None, prefix: str = "") -> Sequence[tuple[str, ...]]:
-    lines: Sequence[tuple[str, ...]] = []
+def _settings(section: type[Section], base: type[Section] | None = None, prefix: str = "") -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
     for name, field in section.model_fields.items():
         inner = section_of(field)
         if base is not None and name in base.model_fields:

@@ -201,7 +201,7 @@ def test_a_convolutional_model_takes_any_size(tmp_path):
     assert model(images(48)).logits.shape == (3, 5)
 
 
-def test_a_cached_hub_model_is_found_offline(folders, tmp_path, monkeypatch):
+def test_a_cached_hub_model_is_found_without_asking(folders, tmp_path, monkeypatch):
     commit = "0" * 40
     repo = tmp_path / "models--owner--vit"
     copied(folders["transformers"], repo / "snapshots", commit)
