@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -116,6 +116,6 @@ def _what(field: FieldInfo) -> str:
     return next((item for item in reversed(field.metadata) if isinstance(item, str)), "")
 
 
-def _markdown(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+def _markdown(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
     rows = [header, ("---",) * len(header), *([cell.replace("|", r"\|") for cell in line] for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
