@@ -108,7 +108,7 @@ def test_summary_counts_and_warns(text: str) -> None:
         assert caution in text
 
 
-def test_different_circumstances_within_a_column_are_warned_of(runs: Path) -> None:
+def test_different_environments_within_a_column_are_warned_of(runs: Path) -> None:
     write(runs, record(seed=0))
     write(runs, record(seed=1, provenance__packages={"python": "3.11.2", "torch": "2.14.0"}))
     assert "Different package versions (torch) within 1 of 1 columns" in drawn(runs)

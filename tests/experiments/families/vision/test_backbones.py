@@ -215,7 +215,8 @@ def test_a_cached_hub_model_is_found_without_asking(folders, tmp_path, monkeypat
 def test_deit_tiny_at_its_native_size_and_at_half(shared_data):
     folder = shared_data / "deit-tiny-patch16-224"
     unmodified = AutoModelForImageClassification.from_pretrained(folder).eval()
-    model = with_the_pretrained_head(vision("transformers", folder, 1000).load(head_seed=0), unmodified)
+    family = vision("transformers", folder, 1000)
+    model = with_the_pretrained_head(family.load(head_seed=0), unmodified)
     with torch.no_grad():
         assert torch.equal(model(images(224, 2)).logits, unmodified(images(224, 2)).logits)
         half = with_the_pretrained_head(
