@@ -115,6 +115,6 @@ class BestEpoch(TrainerCallback):
 
 
 def _as_epoch(epochs: float | None) -> float:
-    """How many epochs are done, to 4 decimals; an int where they are whole."""
-    rounded = round(epochs or 0, 4)
-    return int(rounded) if rounded == int(rounded) else rounded
+    """How many epochs are done; an int where they are whole."""
+    done = epochs or 0
+    return int(done) if done == int(done) else done

@@ -20,7 +20,9 @@ def run_report(result: Mapping[str, Any], folder: Path, remark: str = "") -> str
     lines += [f"  {name:<10} {_scores(scores, result['metrics'])}" for name, scores in _splits(result["metrics"])]
     history = result["history"]
     if history["best_epoch"] is not None:
-        lines.append(f"  epoch      {history['best_epoch']} of {len(history['epochs'])} kept, by the selection split")
+        lines.append(
+            f"  epoch      {history['best_epoch']:.4g} of {len(history['epochs'])} kept, by the selection split"
+        )
     if sizes:
         lines.append(f"  trainable  {sizes['theta']:,} + head {sizes['head']:,} of {sizes['total']:,} parameters")
     if cost.get("train_seconds"):
