@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from schema.diagnostics import Hessian as Curvature
 
 DENSE_LIMIT = 300
 """Up to so many values the Hessian is made whole."""
@@ -23,13 +25,8 @@ PROBES = 16
 """Random vectors of the trace's estimate."""
 POWER_STEPS = 3
 
-_UNMEASURED: dict[str, Any] = {
-    **{end: [] for end in ("largest", "smallest")},
-    **dict.fromkeys(("mean", "mean_error", "anisotropy", "condition", "negative", "residual")),
-    "method": "none",
-}
-
-Products = Callable[[np.ndarray], np.ndarray]
+Matrix = npt.NDArray[np.float64]
+Products = Callable[[Matrix], Matrix]
 """From k vectors to the Hessian times each, both (k, n)."""
 
 
@@ -39,9 +36,6 @@ class Hessian:
     Args:
         terms: each computes a part of the loss.
         parameters: leaves with n entries altogether, n being the size of the Hessian.
-
-    Attributes:
-        products: how many vectors were multiplied so far.
     """
 
     def __init__(self, terms: Sequence[Callable[[], Tensor]], parameters: Sequence[nn.Parameter]) -> None:
@@ -49,9 +43,8 @@ class Hessian:
         self._parameters = list(parameters)
         self._sizes = [parameter.numel() for parameter in parameters]
         self.size = sum(self._sizes)
-        self.products = 0
 
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+    def __call__(self, vectors: Matrix) -> Matrix:
         """The products with `vectors`, both (k, n) in float64; the sum over the terms is made in float64.
 
         Attention runs as plain matrix products (same values up to rounding): fused kernels have no second derivative.
@@ -59,7 +52,6 @@ class Hessian:
         first = self._parameters[0]
         total = torch.zeros(vectors.shape, dtype=torch.float64)
         given = torch.from_numpy(vectors).to(first.device, first.dtype)
-        self.products += len(vectors)
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             for term in self._terms:
                 gradients = torch.autograd.grad(term(), self._parameters, create_graph=True, allow_unused=True)
@@ -82,8 +74,8 @@ class Hessian:
         return torch.cat([derivative.reshape(-1) for derivative in second])
 
 
-def measure_curvature(hessian: Products, size: int, *, eigenvalues: int, seed: int) -> dict[str, Any]:
-    """The `hessian` of a record (docs/RECORD.md) without `products`.
+def measure_curvature(hessian: Products, size: int, *, eigenvalues: int, seed: int) -> Curvature:
+    """The `hessian` of a record (docs/RECORD.md).
 
     Args:
         hessian: products with a symmetric matrix.
@@ -92,50 +84,62 @@ def measure_curvature(hessian: Products, size: int, *, eigenvalues: int, seed: i
         seed: of starting vector and probes.
     """
     if size > MOST_VALUES:
-        return dict(_UNMEASURED)
+        unknown = dict.fromkeys(("mean", "mean_error", "anisotropy", "condition", "negative", "residual"))
+        return Curvature(largest=[], smallest=[], products=0, method="none", **unknown)
     if size <= max(DENSE_LIMIT, 2 * eigenvalues):
         return _dense(hessian(np.eye(size)), eigenvalues)
     return _matrix_free(hessian, size, eigenvalues, np.random.default_rng(seed))
 
 
-def _dense(matrix: np.ndarray, count: int) -> dict[str, Any]:
+def _dense(matrix: Matrix, count: int) -> Curvature:
     values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
-    magnitudes = np.abs(values)
-    return {
-        **_summary(values[::-1][:count], values[:count], values.mean(), 0.0),
-        "condition": magnitudes.max() / magnitudes.min() if magnitudes.min() > 0 else None,
-        "negative": float((values < -ROUNDING * magnitudes.max()).mean()),
-        "residual": 0.0,
-        "method": "dense",
-    }
+    magnitudes, mean = np.abs(values), float(values.mean())
+    return Curvature(
+        largest=values[::-1][:count].tolist(),
+        smallest=values[:count].tolist(),
+        mean=mean,
+        mean_error=0.0,
+        anisotropy=_anisotropy(magnitudes.max(), mean),
+        condition=float(magnitudes.max() / magnitudes.min()) if magnitudes.min() > 0 else None,
+        negative=float((values < -ROUNDING * magnitudes.max()).mean()),
+        residual=0.0,
+        products=len(matrix),
+        method="dense",
+    )
 
 
-def _matrix_free(hessian: Products, size: int, count: int, generator: np.random.Generator) -> dict[str, Any]:
-    values, vectors, residual = extreme_eigenpairs(hessian, size, count, generator)
-    trace, error = trace_estimate(hessian, values, vectors, generator)
-    return {
-        **_summary(values[::-1][:count], values[:count], trace / size, error / size),
-        "condition": None,
-        "negative": None,
-        "residual": residual,
-        "method": "matrix-free",
-    }
+def _matrix_free(hessian: Products, size: int, count: int, generator: np.random.Generator) -> Curvature:
+    products = 0
+
+    def counted(vectors: Matrix) -> Matrix:
+        nonlocal products
+        products += len(vectors)
+        return hessian(vectors)
+
+    values, vectors, residual = extreme_eigenpairs(counted, size, count, generator)
+    trace, error = trace_estimate(counted, values, vectors, generator)
+    return Curvature(
+        largest=values[::-1][:count].tolist(),
+        smallest=values[:count].tolist(),
+        mean=trace / size,
+        mean_error=error / size,
+        anisotropy=_anisotropy(np.abs(values).max(), trace / size),
+        condition=None,
+        negative=None,
+        residual=residual,
+        products=products,
+        method="matrix-free",
+    )
 
 
-def _summary(largest: np.ndarray, smallest: np.ndarray, mean: float, error: float) -> dict[str, Any]:
-    outermost = max(abs(largest[0]), abs(smallest[0]))
-    return {
-        "largest": largest.tolist(),
-        "smallest": smallest.tolist(),
-        "mean": float(mean),
-        "mean_error": float(error),
-        "anisotropy": float(outermost / mean) if mean > 0 else None,
-    }
+def _anisotropy(outermost: float, mean: float) -> float | None:
+    """The largest absolute eigenvalue over the mean of all."""
+    return float(outermost / mean) if mean > 0 else None
 
 
 def extreme_eigenpairs(
     hessian: Products, size: int, count: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, float]:
+) -> tuple[Matrix, Matrix, float]:
     """`count` eigenpairs at each end of the spectrum, by implicitly restarted Lanczos (ARPACK).
 
     ARPACK asks of every eigenvalue an accuracy relative to itself, which rounding forbids for those near zero; of a
@@ -161,7 +165,7 @@ def extreme_eigenpairs(
     return values, vectors, float(residuals.max() / np.abs(values).max())
 
 
-def _norm(hessian: Products, start: np.ndarray) -> float:
+def _norm(hessian: Products, start: Matrix) -> float:
     """The order of the matrix's spectral norm, from below, by power iteration."""
     vector, norm = start, float(np.linalg.norm(start))
     for _ in range(POWER_STEPS):
@@ -172,7 +176,7 @@ def _norm(hessian: Products, start: np.ndarray) -> float:
 
 
 def trace_estimate(
-    hessian: Products, values: np.ndarray, vectors: np.ndarray, generator: np.random.Generator
+    hessian: Products, values: Matrix, vectors: Matrix, generator: np.random.Generator
 ) -> tuple[float, float]:
     """The trace and its standard error: exact on the span of known eigenvectors, Hutchinson's estimate beside it.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from experiments.diagnostics.snapshots import Snapshot
 from experiments.diagnostics.weight_map import Weight, WeightMap
+from schema.diagnostics import PathPoint, Ratios
 
 MOST_VALUES = 2**32
 """Trained values or weights, whichever are more, that all random pairs together may have."""
@@ -60,7 +60,7 @@ def plain(weight_map: WeightMap) -> Effect:
 
 
 @torch.no_grad()
-def random_ratios(weight_map: WeightMap, effect: Effect, pairs: RandomPairs) -> dict[str, Any]:
+def random_ratios(weight_map: WeightMap, effect: Effect, pairs: RandomPairs) -> Ratios:
     """`ratios` over random pairs, of anything that trained values do to the weights."""
     ratios = []
     for number, (a, b) in enumerate(pairs):
@@ -70,7 +70,7 @@ def random_ratios(weight_map: WeightMap, effect: Effect, pairs: RandomPairs) -> 
             for weight in weight_map.weights
         ]
         ratios.append(float(torch.stack(squares).sum().sqrt() / (a - b).norm()))
-    return summary(ratios) | {"radius": pairs.radius}
+    return summary(ratios, pairs.radius)
 
 
 @torch.no_grad()
@@ -88,40 +88,41 @@ def path_distances(weight_map: WeightMap, snapshots: Sequence[Snapshot]) -> tupl
     return between, (squares + squares.T).sqrt()
 
 
-def trained_ratios(between: Tensor, weights_between: Tensor) -> dict[str, Any]:
-    """`ratios` over all pairs of snapshots that differ, from their distances."""
+def trained_ratios(between: Tensor, weights_between: Tensor) -> Ratios:
+    """`ratios` over all pairs of snapshots that differ, from their distances, each (s, s)."""
     pairs = combinations(range(len(between)), 2)
     return summary([float(weights_between[i, j] / between[i, j]) for i, j in pairs if between[i, j] > 0])
 
 
-def path(snapshots: Sequence[Snapshot], between: Tensor, weights_between: Tensor) -> list[dict[str, Any]]:
-    """The record's `path`: how far each snapshot is from the first."""
+def path(snapshots: Sequence[Snapshot], between: Tensor, weights_between: Tensor) -> list[PathPoint]:
+    """The record's `path`: how far each snapshot is from the first, by the distances of `path_distances`, (s, s)."""
     return [
-        {
-            "step": snapshot.step,
-            "epoch": snapshot.epoch,
-            "distance": float(between[0, i]),
-            "weight_distance": float(weights_between[0, i]),
-        }
+        PathPoint(
+            step=snapshot.step,
+            epoch=snapshot.epoch,
+            distance=float(between[0, i]),
+            weight_distance=float(weights_between[0, i]),
+        )
         for i, snapshot in enumerate(snapshots)
     ]
 
 
-def summary(ratios: Sequence[float]) -> dict[str, Any]:
+def summary(ratios: Sequence[float], radius: float | None = None) -> Ratios:
     """Their number, moments, quantiles (linear interpolation) and the ratios, sorted; null where there are too few."""
     values = np.sort(np.asarray(ratios, dtype=np.float64))
     if not len(values):
-        names = ("mean", "std", "min", "q05", "median", "q95", "max")
-        return {"n": 0, **dict.fromkeys(names), "values": []}
+        unknown = dict.fromkeys(("mean", "std", "min", "q05", "median", "q95", "max"))
+        return Ratios(n=0, values=[], radius=radius, **unknown)
     low, q05, median, q95, high = (float(np.quantile(values, q)) for q in (0, 0.05, 0.5, 0.95, 1))
-    return {
-        "n": len(values),
-        "mean": float(values.mean()),
-        "std": float(values.std(ddof=1)) if len(values) > 1 else None,
-        "min": low,
-        "q05": q05,
-        "median": median,
-        "q95": q95,
-        "max": high,
-        "values": values.tolist(),
-    }
+    return Ratios(
+        n=len(values),
+        mean=float(values.mean()),
+        std=float(values.std(ddof=1)) if len(values) > 1 else None,
+        min=low,
+        q05=q05,
+        median=median,
+        q95=q95,
+        max=high,
+        values=values.tolist(),
+        radius=radius,
+    )

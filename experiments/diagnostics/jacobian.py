@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Literal
 
 import torch
 from scipy.sparse import csr_array
@@ -15,7 +15,9 @@ from torch import Tensor
 from experiments.diagnostics.derivative import Derivative, OneEntryPerRow
 from experiments.diagnostics.krylov import NULL, ends
 from experiments.diagnostics.weight_map import Block, WeightMap
+from schema.diagnostics import JacobianPoint
 
+Point = Literal["start", "training", "kept"]
 PROBES = 16
 """Random vectors from which a large block is examined."""
 SIGNAL = 1e-5
@@ -44,15 +46,23 @@ class Spectrum:
 
 
 def measure_jacobian(
-    weight_map: WeightMap, values: Tensor, dense_limit: int, generator: torch.Generator
-) -> dict[str, Any]:
-    """One point of `jacobian` in the record, without its name and step.
+    weight_map: WeightMap,
+    values: Tensor,
+    dense_limit: int,
+    generator: torch.Generator,
+    *,
+    point: Point,
+    step: int | None,
+) -> JacobianPoint:
+    """The extreme singular values of the map's Jacobian at one point.
 
     Args:
         weight_map: the map.
         values: (n,), the point.
         dense_limit: up to so many trained values a block's whole spectrum is computed.
         generator: on the CPU, of what is drawn.
+        point: the record's name of it.
+        step: optimizer steps before it, where that is known.
     """
     pieces = weight_map.pieces(values)
     spectra = [_spectrum(weight_map, block, pieces, dense_limit, generator) for block in weight_map.blocks()]
@@ -60,17 +70,19 @@ def measure_jacobian(
     null, error = sum(s.null for s in spectra), 1.96 * sqrt(sum(s.variance for s in spectra))
     counted = error == 0
     kinds = {s.dense for s in spectra}
-    return {
-        "largest": largest,
-        "smallest": 0.0 if null else smallest,
-        "condition": None if null else largest / smallest,
-        "null_directions": int(null) if counted else null,
-        "null_interval": None if counted else [max(0.0, null - error), min(float(weight_map.parameters), null + error)],
-        "smallest_nonzero": smallest if largest else None,
-        "condition_complement": largest / smallest if largest else None,
-        "method": "mixed" if len(kinds) == 2 else "dense" if True in kinds else "matrix-free",
-        "residual": max(s.residual for s in spectra),
-    }
+    return JacobianPoint(
+        point=point,
+        step=step,
+        largest=largest,
+        smallest=0.0 if null else smallest,
+        condition=None if null else largest / smallest,
+        null_directions=int(null) if counted else null,
+        null_interval=None if counted else [max(0.0, null - error), min(float(weight_map.parameters), null + error)],
+        smallest_nonzero=smallest if largest else None,
+        condition_complement=largest / smallest if largest else None,
+        method="mixed" if len(kinds) == 2 else "dense" if True in kinds else "matrix-free",
+        residual=max(s.residual for s in spectra),
+    )
 
 
 def _spectrum(

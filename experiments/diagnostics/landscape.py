@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from baselines import Adapted
 from experiments.diagnostics.curvature import Hessian, measure_curvature
+from experiments.diagnostics.errors import NotApplicableError
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.diagnostics.training_loss import TrainingLoss, at_rest
 from experiments.families.family import Examples, Family
+from schema.diagnostics import Curve, Landscape, Numbers, Surface
 from schema.sections import Diagnostics as Options
 
 VERSION = 1
@@ -22,7 +24,7 @@ VERSION = 1
 
 def measure_landscape(
     adapted: Adapted, snapshots: Snapshots, family: Family, examples: Examples, options: Options
-) -> dict[str, Any]:
+) -> Landscape:
     """The `diagnostics.landscape` of a record (docs/RECORD.md).
 
     Args:
@@ -31,41 +33,56 @@ def measure_landscape(
         family: of the task; gives the loss.
         examples: the training examples.
         options: conf/diagnostics.
+
+    Raises:
+        NotApplicableError: if nothing trains outside the head.
     """
+    started = time.perf_counter()
     if not adapted.adapter_parameters():
-        return {"status": "not applicable", "reason": "the method trains nothing beside the head"}
+        raise NotApplicableError("the method trains nothing beside the head")
     with at_rest(adapted):
         loss = TrainingLoss(adapted, family, examples, rows=options.rows, seed=options.seed)
-        slices = _slices(loss, [snapshots.taken[0].values[name] for name, _ in adapted.adapter_parameters()], options)
+        kept, directions = loss.values(), _directions(loss, options)
+        start = [snapshots.taken[0].values[name] for name, _ in adapted.adapter_parameters()]
+        surface, curves = _slices(loss, kept, directions, positions(options.grid, options.extent))
+        path, at_kept = _line(loss, start, kept, path_positions(options.grid)), loss.at(kept)
     with at_rest(adapted):
         hessian = Hessian([partial(loss.term, *term) for term in loss.terms], loss.parameters)
         curvature = measure_curvature(hessian, hessian.size, eigenvalues=options.eigenvalues, seed=options.seed)
-    return {
-        "status": "measured",
-        "reason": None,
-        "version": VERSION,
-        "rows": loss.rows,
-        **slices,
-        "hessian": {**curvature, "products": hessian.products},
-    }
+    return Landscape(
+        status="measured",
+        version=VERSION,
+        rows=loss.rows,
+        loss=at_kept,
+        surface=surface,
+        curves=curves,
+        path=path,
+        hessian=curvature,
+        seconds=time.perf_counter() - started,
+    )
 
 
-def _slices(loss: TrainingLoss, start: Sequence[Tensor], options: Options) -> dict[str, Any]:
-    kept, axis = loss.values(), positions(options.grid, options.extent)
+def _directions(loss: TrainingLoss, options: Options) -> list[Tensor]:
     generator = torch.Generator().manual_seed(options.seed)
-    first, second, *others = (filter_normalised(loss.parameters, generator) for _ in range(options.directions))
-    begin = torch.cat([part.reshape(-1) for part in start]).to(kept)
-    line = path_positions(options.grid)
-    surface = [[loss.at(kept + alpha * first + beta * second) for beta in axis] for alpha in axis]
+    return [filter_normalised(loss.parameters, generator) for _ in range(options.directions)]
+
+
+def _slices(
+    loss: TrainingLoss, kept: Tensor, directions: Sequence[Tensor], axis: list[float]
+) -> tuple[Surface, list[Curve]]:
+    """The surface along the first two directions, and a curve along each."""
+    first, second, *others = directions
+    surface: list[Numbers] = [[loss.at(kept + alpha * first + beta * second) for beta in axis] for alpha in axis]
     # The axes of the surface are the first two curves.
     curves = [[row[len(axis) // 2] for row in surface], surface[len(axis) // 2]]
     curves += [[loss.at(kept + alpha * direction) for alpha in axis] for direction in others]
-    return {
-        "loss": loss.at(kept),
-        "surface": {"alpha": axis, "beta": axis, "loss": surface},
-        "curves": [{"alpha": axis, "loss": curve} for curve in curves],
-        "path": {"alpha": line, "loss": [loss.at((1 - t) * begin + t * kept) for t in line]},
-    }
+    return Surface(alpha=axis, beta=axis, loss=surface), [Curve(alpha=axis, loss=curve) for curve in curves]
+
+
+def _line(loss: TrainingLoss, start: Sequence[Tensor], kept: Tensor, line: list[float]) -> Curve:
+    """From the start (0) through the kept values (1)."""
+    begin = torch.cat([part.reshape(-1) for part in start]).to(kept)
+    return Curve(alpha=line, loss=[loss.at((1 - t) * begin + t * kept) for t in line])
 
 
 def positions(grid: int, extent: float) -> list[float]:

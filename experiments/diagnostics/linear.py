@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
 from peft.tuners.unilora.layer import UniLoraLayer
@@ -11,9 +10,10 @@ from torch import Tensor
 
 from baselines import Adapted
 from baselines.injection import ADAPTER
-from experiments.diagnostics.derivative import Derivative
+from experiments.diagnostics.derivative import Derivative, OneEntryPerRow
 from experiments.diagnostics.jacobian import column_norms
 from experiments.diagnostics.weight_map import TOLERANCE, Block, WeightMap
+from schema.diagnostics import Gram, Occupancy
 
 SAMPLED = 64
 """Columns per block of a map whose columns overlap."""
@@ -48,14 +48,11 @@ class Columns:
     def _derivative(self, block: Block) -> Derivative:
         return Derivative(self._map, block, self._point)
 
-    def gram(self, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    def gram(self, dtype: torch.dtype = torch.float64) -> Gram:
         """`gram` of the record, P's entries rounded to `dtype`."""
         parts = [self._gram(block, derivative, dtype) for block, derivative in self._blocks]
-        return {
-            "diagonal": max(part[0] for part in parts),
-            "off_diagonal": max(part[1] for part in parts),
-            "columns": sum(part[2] for part in parts),
-        }
+        diagonals, off_diagonals, counts = zip(*parts, strict=True)
+        return Gram(diagonal=max(diagonals), off_diagonal=max(off_diagonals), columns=sum(counts))
 
     def _gram(self, block: Block, derivative: Derivative, dtype: torch.dtype) -> tuple[float, float, int]:
         if block.identity:
@@ -79,7 +76,7 @@ class Columns:
         return torch.cat(sizes)
 
 
-def _counts(rows: Any, columns: int) -> Tensor:
+def _counts(rows: Iterable[OneEntryPerRow], columns: int) -> Tensor:
     total = torch.zeros(columns, dtype=torch.int64)
     for part in rows:
         total += torch.bincount(part.column[part.entry != 0], minlength=columns).cpu()
@@ -97,7 +94,7 @@ def _sampled(derivative: Derivative, dtype: torch.dtype) -> Tensor:
     return rounded @ rounded.T
 
 
-def occupancy(adapted: Adapted, columns: Columns | None) -> dict[str, Any] | None:
+def occupancy(adapted: Adapted, columns: Columns | None) -> Occupancy | None:
     """`occupancy` of the record: of a map that is a partition its groups; of Uni-LoRA the uses of its vector's entries.
 
     Args:
@@ -109,21 +106,21 @@ def occupancy(adapted: Adapted, columns: Columns | None) -> dict[str, Any] | Non
         return None
     values, counts = sizes.unique(return_counts=True)
     numbers = sizes.to(torch.float64)
-    return {
-        "groups": len(sizes),
-        "weights": int(sizes.sum()),
-        "dead": int((sizes == 0).sum()),
-        "min": int(sizes.min()),
-        "mean": float(numbers.mean()),
-        "max": int(sizes.max()),
-        "std": float(numbers.std(correction=0)),
-        "sizes": values.tolist(),
-        "counts": counts.tolist(),
-    }
+    return Occupancy(
+        groups=len(sizes),
+        weights=int(sizes.sum()),
+        dead=int((sizes == 0).sum()),
+        min=int(sizes.min()),
+        mean=float(numbers.mean()),
+        max=int(sizes.max()),
+        std=float(numbers.std(correction=0)),
+        sizes=values.tolist(),
+        counts=counts.tolist(),
+    )
 
 
 def _uses(adapted: Adapted) -> Tensor | None:
-    layers: list[Any] = [module for module in adapted.model.modules() if isinstance(module, UniLoraLayer)]
+    layers: list[UniLoraLayer] = [module for module in adapted.model.modules() if isinstance(module, UniLoraLayer)]
     if not layers:
         return None
     indices: list[Mapping[str, Tensor]] = [ids for m in layers for ids in (m.unilora_indices_A, m.unilora_indices_B)]

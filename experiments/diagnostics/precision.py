@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +14,10 @@ from experiments.diagnostics.distances import Effect, RandomPairs, random_ratios
 from experiments.diagnostics.linear import Columns
 from experiments.diagnostics.weight_map import Weight, WeightMap
 from gpart import GPartLayer
+from schema.diagnostics import Dropout, Precision, Rounded
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-
-def precision(adapted: Adapted, pairs: RandomPairs, columns: Columns | None) -> dict[str, Any]:
+def precision(adapted: Adapted, pairs: RandomPairs, columns: Columns | None) -> Precision:
     """`precision` of the record, by type.
 
     Args:
@@ -27,13 +25,13 @@ def precision(adapted: Adapted, pairs: RandomPairs, columns: Columns | None) -> 
         pairs: random points.
         columns: of the map where it is linear.
     """
-    results = {}
-    for name, dtype in DTYPES.items():
-        rounded = WeightMap(adapted, dtype)
-        results[name] = {"ratios": random_ratios(rounded, _arriving(rounded), pairs)}
-        if columns is not None:
-            results[name]["gram"] = columns.gram(dtype)
-    return results
+
+    def rounded(dtype: torch.dtype) -> Rounded:
+        weight_map = WeightMap(adapted, dtype)
+        ratios = random_ratios(weight_map, _arriving(weight_map), pairs)
+        return Rounded(ratios=ratios, gram=columns.gram(dtype) if columns else None)
+
+    return Precision(float32=rounded(torch.float32), bfloat16=rounded(torch.bfloat16), float16=rounded(torch.float16))
 
 
 def _arriving(weight_map: WeightMap) -> Effect:
@@ -50,18 +48,16 @@ def _arriving(weight_map: WeightMap) -> Effect:
     return effect
 
 
-def dropout(weight_map: WeightMap, pairs: RandomPairs) -> dict[str, Any] | None:
+def dropout(weight_map: WeightMap, pairs: RandomPairs) -> Dropout | None:
     """`dropout` of the record; null where no layer of the adapter drops anything."""
     probabilities = {probability(weight_map.layer(w)) for w in weight_map.weights if w.layer is not None}
     if not probabilities - {0.0}:
         return None
-    return {
-        "probability": max(probabilities),
-        "ratios": random_ratios(weight_map, _dropped(weight_map, pairs.seed), pairs),
-    }
+    ratios = random_ratios(weight_map, _dropped(weight_map, pairs.seed), pairs)
+    return Dropout(probability=max(probabilities), ratios=ratios)
 
 
-def probability(layer: Any) -> float:
+def probability(layer: nn.Module) -> float:
     """With which a layer of the adapter drops entries of its change (GPart) or of its input (all others)."""
     if isinstance(layer, GPartLayer):
         return float(layer.gpart_slices[ADAPTER].dropout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -43,12 +42,14 @@ class Snapshots(TrainerCallback):
         values = {name: p.detach().cpu().clone() for name, p in self._adapted.adapter_parameters()}
         self.taken.append(Snapshot(state.global_step, float(state.epoch or 0), values))
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Keep the initial values, and choose the steps of the others."""
         self._steps = {round(i * state.max_steps / (self._count - 1)) for i in range(1, self._count)}
         self._take(state)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Keep the values after one of the chosen steps."""
         if state.global_step in self._steps:
             self._take(state)

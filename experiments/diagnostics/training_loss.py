@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from peft import PeftModel
@@ -18,6 +17,9 @@ from experiments.families.family import Examples, Family
 
 IGNORED = -100
 """The label of a token that no loss is taken of."""
+
+Batch = Mapping[str, Tensor | bool]
+"""The inputs of a model by name, `labels` among them; switches such as `use_cache` come as they are."""
 
 
 class TrainingLoss:
@@ -45,8 +47,8 @@ class TrainingLoss:
         smoothing = family.spec.recipe.label_smoothing
         self._smoother = LabelSmoother(epsilon=smoothing) if smoothing and self._function is None else None
         batches = _batches(self._model, family, examples, rows, seed)
-        counts = [int((batch["labels"] != IGNORED).sum()) for batch in batches]
-        self.rows = sum(len(batch["labels"]) for batch in batches)
+        counts = [int((_labels(batch) != IGNORED).sum()) for batch in batches]
+        self.rows = sum(len(_labels(batch)) for batch in batches)
         self.terms = [(batch, count / sum(counts)) for batch, count in zip(batches, counts, strict=True)]
 
     def values(self) -> Tensor:
@@ -60,18 +62,16 @@ class TrainingLoss:
             parameter.copy_(part.view_as(parameter))
         return sum(float(self.term(*term)) for term in self.terms)
 
-    def term(self, batch: Mapping[str, Any], weight: float) -> Tensor:
+    def term(self, batch: Batch, weight: float) -> Tensor:
         """What one batch adds to the loss, a scalar: as `Trainer.compute_loss`, times the batch's share."""
-        inputs = dict(batch)
+        labels, inputs = _labels(batch), {name: value for name, value in batch.items() if name != "labels"}
         if self._function is not None:
-            labels = inputs.pop("labels")
             loss = self._function(self._model(**inputs), labels)
         elif self._smoother is not None:
-            labels = inputs.pop("labels")
             # Labels of a sequence are those of a causal language model, which the token before predicts.
             loss = self._smoother(self._model(**inputs), labels, shift_labels=labels.ndim > 1)
         else:
-            loss = self._model(**inputs).loss
+            loss = self._model(**batch).loss
         return weight * loss
 
 
@@ -97,23 +97,33 @@ def at_rest(adapted: Adapted) -> Iterator[None]:
                 parameter.copy_(value)
 
 
-def _batches(model: nn.Module, family: Family, examples: Examples, rows: int, seed: int) -> list[dict[str, Any]]:
+def _batches(model: nn.Module, family: Family, examples: Examples, rows: int, seed: int) -> list[Batch]:
     """The chosen examples as `Trainer` would feed them, on the model's device."""
     generator = torch.Generator().manual_seed(seed)
     chosen = _by_length(examples, torch.randperm(len(examples), generator=generator)[:rows].tolist())  # type: ignore[arg-type]
     options, device = family.trainer_options(), next(model.parameters()).device
-    loader: DataLoader[Any] = DataLoader(
+    loader: DataLoader[Batch] = DataLoader(
         Subset(examples, chosen),
         batch_size=family.spec.recipe.batch_size,
         collate_fn=options.collator,
         generator=generator,
     )
     drops_columns = options.arguments.get("remove_unused_columns", True)
-    batches = []
+    batches: list[Batch] = []
     for batch in loader:
         names = [name for name in batch if not drops_columns or name in _accepted(model)]
-        batches.append({n: batch[n].to(device) if isinstance(batch[n], Tensor) else batch[n] for n in names})
+        batches.append({name: _moved(batch[name], device) for name in names})
     return batches
+
+
+def _moved(value: Tensor | bool, device: torch.device) -> Tensor | bool:
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def _labels(batch: Batch) -> Tensor:
+    labels = batch["labels"]
+    assert isinstance(labels, Tensor)
+    return labels
 
 
 def _by_length(examples: Examples, chosen: list[int]) -> list[int]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -17,6 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from baselines import Adapted
 from baselines.injection import ADAPTER, PREFIX
+from experiments.diagnostics.errors import NotApplicableError
 
 PROBES = 3
 """Inputs on which each layer's output is compared with its weight change."""
@@ -24,11 +24,11 @@ TOLERANCE = 1e-9
 """Largest difference, relative to the outputs, that counts as rounding of float64."""
 
 
-Compute = Callable[[Any], Tensor]
+Compute = Callable[[BaseTunerLayer], Tensor]
 """Something computed with an adapter layer."""
 
 
-class NotAWeightMapError(ValueError):
+class NotAWeightMapError(NotApplicableError):
     """The method does something else than add to weights, or trains nothing outside the head."""
 
 
@@ -75,7 +75,7 @@ class Block:
 class _Layers(nn.Module):
     """Copies of the adapter's layers around bases without content, and what those layers share."""
 
-    def __init__(self, layers: list[Any], shared: list[nn.Module]) -> None:
+    def __init__(self, layers: Sequence[nn.Module], shared: Sequence[nn.Module]) -> None:
         super().__init__()
         self.layers, self.shared = nn.ModuleList(layers), nn.ModuleList(shared)
 
@@ -83,7 +83,7 @@ class _Layers(nn.Module):
         return compute(self.layers[number])
 
 
-def _weight_change(layer: Any) -> Tensor:
+def _weight_change(layer: BaseTunerLayer) -> Tensor:
     change: Tensor = layer.get_delta_weight(ADAPTER)
     return change
 
@@ -115,7 +115,7 @@ class WeightMap:
         for name, layer in layers.items():
             _check_kind(name, layer)
         self.bases = [layer.get_base_layer() for layer in layers.values()]
-        copies: dict[int, Any] = {}
+        copies: dict[int, object] = {}
         self._copy_layers(adapted, list(layers.values()), copies)
         names = {id(p): name for name, p in self._layers.named_parameters()}
         self._places = [names.get(id(copies.get(id(p)))) for _, p in parameters]
@@ -126,12 +126,12 @@ class WeightMap:
             for number, (name, base) in enumerate(zip(layers, self.bases, strict=True))
         ] + [Weight(t.name, t.shape, (i,), None) for i, t in enumerate(self.trained) if self._places[i] is None]
 
-    def _copy_layers(self, adapted: Adapted, layers: list[Any], copies: dict[int, Any]) -> None:
+    def _copy_layers(self, adapted: Adapted, layers: Sequence[BaseTunerLayer], copies: dict[int, object]) -> None:
         """Deep copies that leave out the bases; `copies` then has the copy of every object by the original's id."""
         for layer in layers:
             copies[id(layer.base_layer)] = _stand_in(layer.get_base_layer(), self.dtype, self.device)
         tuner = getattr(adapted.model, "base_model", None) if layers else None
-        children: list[Any] = [] if tuner is None else [m for n, m in tuner.named_children() if n != "model"]
+        children = [] if tuner is None else [m for n, m in tuner.named_children() if n != "model"]
         self._layers = _Layers([copy.deepcopy(m, copies) for m in layers], [copy.deepcopy(m, copies) for m in children])
 
     @property
@@ -144,7 +144,7 @@ class WeightMap:
         """Number of weights that the method may change."""
         return sum(prod(weight.shape) for weight in self.weights)
 
-    def layer(self, weight: Weight) -> Any:
+    def layer(self, weight: Weight) -> nn.Module:
         """The copy of the adapter layer that changes this weight."""
         assert weight.layer is not None
         return self._layers.layers[weight.layer]
@@ -163,7 +163,15 @@ class WeightMap:
         return split(values.to(self.dtype), [(i, t.shape) for i, t in enumerate(self.trained)])
 
     def change(self, pieces: Mapping[int, Tensor], weight: Weight) -> Tensor:
-        """The change of one weight, or the weight itself where it is trained; differentiable in `pieces`."""
+        """The change of one weight, or the weight itself where it is trained; differentiable in `pieces`.
+
+        Args:
+            pieces: the trained tensors by number, as `pieces` gives them; at least those that the weight reads.
+            weight: of the map.
+
+        Returns:
+            shaped as the weight is stored, in the map's type.
+        """
         if weight.layer is None:
             return pieces[weight.reads[0]]
         return self._call(pieces, weight.reads, weight.layer, _weight_change)
@@ -237,7 +245,7 @@ def split(values: Tensor, shapes: Sequence[tuple[int, tuple[int, ...]]]) -> dict
     return {number: part.view(shape) for part, (number, shape) in zip(parts, shapes, strict=True)}
 
 
-def _around(base: nn.Module, x: Tensor, layer: Any) -> Tensor:
+def _around(base: nn.Module, x: Tensor, layer: BaseTunerLayer) -> Tensor:
     """The output of an adapter layer with `base` inside it."""
     stand_in, layer.base_layer = layer.base_layer, base
     try:
@@ -252,14 +260,14 @@ def _device(parameter: Tensor) -> torch.device:
     return torch.device("cpu") if parameter.device.type == "mps" else parameter.device
 
 
-def _check_kind(name: str, layer: Any) -> None:
+def _check_kind(name: str, layer: BaseTunerLayer) -> None:
     if not hasattr(layer, "get_delta_weight"):
         raise NotAWeightMapError(f"{name}: a {type(layer).__name__} adds no change to a weight")
     if not isinstance(layer.get_base_layer(), (nn.Linear, Conv1D)):
         raise NotAWeightMapError(f"{name}: its base is a {type(layer.get_base_layer()).__name__}, not a dense layer")
 
 
-def _stand_in(base: Any, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def _stand_in(base: nn.Linear | Conv1D, dtype: torch.dtype, device: torch.device) -> nn.Module:
     """A layer of the base's kind and shape whose weight is one zero, seen in every position."""
     zero = torch.zeros((), dtype=dtype, device=device).expand(base.weight.shape)
     stand_in: nn.Module = copy.copy(base)

@@ -46,25 +46,25 @@ def test_a_quadratic_loss_with_few_values_gives_its_whole_spectrum() -> None:
     spectrum = np.array([-2.0, -0.5, 0.25, 1.0, 3.0, 3.0, 5.0, 10.0])
     hessian = quadratic(symmetric(spectrum))
     measured = measure_curvature(hessian, hessian.size, eigenvalues=3, seed=0)
-    assert measured["method"] == "dense"
-    assert measured["largest"] == pytest.approx([10, 5, 3])
-    assert measured["smallest"] == pytest.approx([-2, -0.5, 0.25])
-    assert measured["mean"] == pytest.approx(spectrum.mean())
-    assert measured["mean_error"] == 0
-    assert measured["anisotropy"] == pytest.approx(10 / spectrum.mean())
-    assert measured["condition"] == pytest.approx(10 / 0.25)
-    assert measured["negative"] == 2 / 8
+    assert measured.method == "dense"
+    assert measured.largest == pytest.approx([10, 5, 3])
+    assert measured.smallest == pytest.approx([-2, -0.5, 0.25])
+    assert measured.mean == pytest.approx(spectrum.mean())
+    assert measured.mean_error == 0
+    assert measured.anisotropy == pytest.approx(10 / spectrum.mean())
+    assert measured.condition == pytest.approx(10 / 0.25)
+    assert measured.negative == 2 / 8
     assert hessian.products == 8
 
 
 def test_a_matrix_without_curvature_somewhere_or_with_a_negative_mean_leaves_ratios_open() -> None:
     flat = measure_curvature(lambda vectors: vectors * [0.0, 1.0], 2, eigenvalues=5, seed=0)
-    assert flat["condition"] is None
-    assert flat["negative"] == 0
-    assert flat["largest"] == [1, 0], "no more eigenvalues than there are"
+    assert flat.condition is None
+    assert flat.negative == 0
+    assert flat.largest == [1, 0], "no more eigenvalues than there are"
     concave = measure_curvature(lambda vectors: -vectors, 2, eigenvalues=1, seed=0)
-    assert concave["anisotropy"] is None
-    assert concave["negative"] == 1
+    assert concave.anisotropy is None
+    assert concave.negative == 1
 
 
 @pytest.mark.parametrize("outermost", [40.0, -40.0])
@@ -73,33 +73,33 @@ def test_a_quadratic_loss_with_many_values_gives_both_ends_and_the_mean(outermos
     spectrum = np.sort(np.r_[outermost, 20, 10, -1, -2, np.linspace(0, 2, size - 5)])
     hessian = quadratic(symmetric(spectrum))
     measured = measure_curvature(hessian, size, eigenvalues=3, seed=0)
-    assert measured["method"] == "matrix-free"
+    assert measured.method == "matrix-free"
     # What a residual of this size allows (Weyl).
-    allowed = {"abs": measured["residual"] * 40 + 1e-9}
-    assert measured["residual"] < 10 * TOLERANCE
-    assert measured["largest"] == pytest.approx(spectrum[::-1][:3], **allowed)
-    assert measured["smallest"] == pytest.approx(spectrum[:3], **allowed)
-    assert abs(measured["mean"] - spectrum.mean()) < 4 * measured["mean_error"]
-    assert measured["mean_error"] < 0.05 * spectrum.mean()
-    assert measured["anisotropy"] == pytest.approx(40 / measured["mean"], rel=1e-2)
-    assert measured["condition"] is None
-    assert measured["negative"] is None
+    allowed = {"abs": measured.residual * 40 + 1e-9}
+    assert measured.residual < 10 * TOLERANCE
+    assert measured.largest == pytest.approx(spectrum[::-1][:3], **allowed)
+    assert measured.smallest == pytest.approx(spectrum[:3], **allowed)
+    assert abs(measured.mean - spectrum.mean()) < 4 * measured.mean_error
+    assert measured.mean_error < 0.05 * spectrum.mean()
+    assert measured.anisotropy == pytest.approx(40 / measured.mean, rel=1e-2)
+    assert measured.condition is None
+    assert measured.negative is None
     assert hessian.products < size / 2
     again = measure_curvature(hessian, size, eigenvalues=3, seed=0)
     assert again == measured
-    assert measure_curvature(hessian, size, eigenvalues=3, seed=1)["mean"] != measured["mean"]
+    assert measure_curvature(hessian, size, eigenvalues=3, seed=1).mean != measured.mean
 
 
 def test_no_curvature_at_all_is_zero() -> None:
     measured = measure_curvature(lambda vectors: 0 * vectors, DENSE_LIMIT + 1, eigenvalues=2, seed=0)
-    assert measured["largest"] == measured["smallest"] == [0, 0]
-    assert measured["mean"] == measured["residual"] == 0
-    assert measured["anisotropy"] is None
+    assert measured.largest == measured.smallest == [0, 0]
+    assert measured.mean == measured.residual == 0
+    assert measured.anisotropy is None
 
 
 def test_beyond_the_memory_of_its_vectors_nothing_is_computed() -> None:
     measured = measure_curvature(lambda _: pytest.fail("no product"), MOST_VALUES + 1, eigenvalues=2, seed=0)
-    assert (measured["method"], measured["largest"], measured["mean"]) == ("none", [], None)
+    assert (measured.method, measured.largest, measured.mean) == ("none", [], None)
 
 
 def test_the_trace_is_unbiased_with_and_without_known_vectors_and_its_error_is_honest() -> None:
@@ -186,12 +186,12 @@ def test_eigenvalues_are_those_of_the_hessian_by_forward_over_reverse_mode(
     monkeypatch.setattr(curvature, "DENSE_LIMIT", limit)
     hessian = Hessian([cross_entropy(adapted, inputs)], parameters)
     measured = measure_curvature(hessian, hessian.size, eigenvalues=3, seed=0)
-    assert measured["method"] == ("dense" if limit else "matrix-free")
+    assert measured.method == ("dense" if limit else "matrix-free")
     # By Weyl an eigenvalue is no farther off than its residual.
-    allowed = {"abs": (measured["residual"] + 1e-9) * np.abs(reference).max()}
-    assert measured["largest"] == pytest.approx(reference[::-1][:3], **allowed)
-    assert measured["smallest"] == pytest.approx(reference[:3], **allowed)
-    assert abs(measured["mean"] - reference.mean()) <= 4 * measured["mean_error"] + 1e-9
+    allowed = {"abs": (measured.residual + 1e-9) * np.abs(reference).max()}
+    assert measured.largest == pytest.approx(reference[::-1][:3], **allowed)
+    assert measured.smallest == pytest.approx(reference[:3], **allowed)
+    assert abs(measured.mean - reference.mean()) <= 4 * measured.mean_error + 1e-9
 
 
 @pytest.mark.parametrize("backbone", ["bert", "vit"])

@@ -21,9 +21,9 @@ def test_an_isometry_has_ratio_one_to_rounding(method: str) -> None:
     center = weight_map.flat(snapshots.taken[0].values)
     random = distances.random_ratios(weight_map, distances.plain(weight_map), pairs_of(weight_map, center))
     trained = distances.trained_ratios(*distances.path_distances(weight_map, snapshots.taken))
-    assert (random["n"], trained["n"]) == (20, 6)
-    assert random["values"] == pytest.approx([1] * 20, abs=1e-13)
-    assert trained["values"] == pytest.approx([1] * 6, abs=1e-13)
+    assert (random.n, trained.n) == (20, 6)
+    assert random.values == pytest.approx([1] * 20, abs=1e-13)
+    assert trained.values == pytest.approx([1] * 6, abs=1e-13)
 
 
 @pytest.mark.parametrize("method", ["lora", "unilora", "vera"])
@@ -36,8 +36,8 @@ def test_ratios_of_close_points_lie_within_the_jacobians_singular_values(method:
     found = distances.random_ratios(weight_map, distances.plain(weight_map), pairs)
     jacobian = dense_jacobian(weight_map, center)
     expected = sorted(float((jacobian @ (a - b)).norm() / (a - b).norm()) for a, b in pairs)
-    assert found["values"] == pytest.approx(expected, rel=1e-4)
-    assert found["max"] > found["min"]
+    assert found.values == pytest.approx(expected, rel=1e-4)
+    assert found.max > found.min
 
 
 def test_random_pairs_lie_on_the_sphere_through_the_kept_values_and_come_again() -> None:
@@ -77,8 +77,8 @@ def test_the_path_of_a_nonlinear_map_is_measured_in_both_spaces() -> None:
     path = distances.path(snapshots.taken, between, weights_between)
     assert [p["step"] for p in path] == [0, 1, 2, 3]
     for i, entry in enumerate(path):
-        assert entry["distance"] == pytest.approx(float((points[i] - points[0]).norm()))
-        assert entry["weight_distance"] == pytest.approx(float((changes[i] - changes[0]).norm()))
+        assert entry.distance == pytest.approx(float((points[i] - points[0]).norm()))
+        assert entry.weight_distance == pytest.approx(float((changes[i] - changes[0]).norm()))
     assert weights_between[1, 3] == pytest.approx(float((changes[1] - changes[3]).norm()))
 
 
@@ -86,15 +86,15 @@ def test_snapshots_that_do_not_differ_are_no_pair() -> None:
     adapted = adapted_to(METHODS["lora"]())
     snapshots = walked(adapted, steps=2, size=0)
     trained = distances.trained_ratios(*distances.path_distances(WeightMap(adapted), snapshots.taken))
-    assert trained["n"] == 0
-    assert trained["median"] is None
-    assert trained["values"] == []
+    assert trained.n == 0
+    assert trained.median is None
+    assert trained.values == []
 
 
 def test_the_summary_is_what_its_names_say() -> None:
     found = distances.summary([3.0, 1.0, 2.0, 5.0, 4.0])
-    assert found["values"] == [1, 2, 3, 4, 5]
-    assert (found["n"], found["mean"], found["min"], found["median"], found["max"]) == (5, 3, 1, 3, 5)
-    assert found["std"] == pytest.approx(2.5**0.5)
-    assert (found["q05"], found["q95"]) == pytest.approx((1.2, 4.8))
-    assert distances.summary([2.0])["std"] is None
+    assert found.values == [1, 2, 3, 4, 5]
+    assert (found.n, found.mean, found.min, found.median, found.max) == (5, 3, 1, 3, 5)
+    assert found.std == pytest.approx(2.5**0.5)
+    assert (found.q05, found.q95) == pytest.approx((1.2, 4.8))
+    assert distances.summary([2.0]).std is None

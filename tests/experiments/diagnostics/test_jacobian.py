@@ -37,28 +37,28 @@ def measured(config: Any, steps: int, dense_limit: int) -> tuple[dict[str, Any],
 def test_extremes_and_null_directions_are_the_explicit_jacobians(method: str, steps: int, dense_limit: int) -> None:
     point, singular = measured(METHODS[method](), steps, dense_limit)
     kept = singular[singular > 1e-9 * singular[0]]
-    assert point["null_directions"] == len(singular) - len(kept)
-    assert point["null_interval"] is None
+    assert point.null_directions == len(singular) - len(kept)
+    assert point.null_interval is None
     rounding = 1e-6 if method == "fourierft" else 1e-9  # PEFT's FourierFT computes in float32
-    assert point["largest"] == pytest.approx(float(kept[0]), rel=rounding)
-    assert point["smallest_nonzero"] == pytest.approx(float(kept[-1]), rel=100 * rounding)
-    assert point["condition_complement"] == pytest.approx(float(kept[0] / kept[-1]), rel=100 * rounding)
-    if point["null_directions"]:
-        assert (point["smallest"], point["condition"]) == (0, None)
+    assert point.largest == pytest.approx(float(kept[0]), rel=rounding)
+    assert point.smallest_nonzero == pytest.approx(float(kept[-1]), rel=100 * rounding)
+    assert point.condition_complement == pytest.approx(float(kept[0] / kept[-1]), rel=100 * rounding)
+    if point.null_directions:
+        assert (point.smallest, point.condition) == (0, None)
     else:
-        assert point["smallest"] == point["smallest_nonzero"]
-        assert point["condition"] == point["condition_complement"]
+        assert point.smallest == point.smallest_nonzero
+        assert point.condition == point.condition_complement
     overlapping = method in ("lora", "unilora", "fourierft") or (method == "vera" and steps)
-    assert point["method"] == ("matrix-free" if overlapping and dense_limit == 1 else "dense")
-    assert point["residual"] <= 1e-8
+    assert point.method == ("matrix-free" if overlapping and dense_limit == 1 else "dense")
+    assert point.residual <= 1e-8
 
 
 @pytest.mark.parametrize("method", ["gpart", "full", "bitfit"])
 def test_an_isometry_has_condition_one(method: str) -> None:
     point, _ = measured(METHODS[method](), 2, 1)
-    assert point["largest"] == pytest.approx(1, abs=1e-14)
-    assert point["condition"] == pytest.approx(1, abs=1e-14)
-    assert point["null_directions"] == 0
+    assert point.largest == pytest.approx(1, abs=1e-14)
+    assert point.condition == pytest.approx(1, abs=1e-14)
+    assert point.null_directions == 0
 
 
 def test_without_the_scale_singular_values_are_square_roots_of_group_sizes() -> None:
@@ -67,8 +67,8 @@ def test_without_the_scale_singular_values_are_square_roots_of_group_sizes() -> 
     weight_map = WeightMap(adapted)
     point = measure_jacobian(weight_map, values_of(weight_map, adapted), 1, torch.Generator())
     assert sizes.min() < sizes.max()
-    assert point["largest"] == pytest.approx(float(sizes.max().sqrt()), rel=1e-14)
-    assert point["smallest"] == pytest.approx(float(sizes.min().sqrt()), rel=1e-14)
+    assert point.largest == pytest.approx(float(sizes.max().sqrt()), rel=1e-14)
+    assert point.smallest == pytest.approx(float(sizes.min().sqrt()), rel=1e-14)
 
 
 @pytest.mark.filterwarnings("ignore:.*coordinates reach none")
@@ -76,9 +76,9 @@ def test_dead_coordinates_are_null_directions_of_an_isometry_on_the_rest() -> No
     adapted = adapted_to(GPartConfig(d=160, scheme="iid", target_modules=TARGETS))  # two weights per group
     weight_map = WeightMap(adapted)
     point = measure_jacobian(weight_map, values_of(weight_map, adapted), LARGE, torch.Generator())
-    assert point["null_directions"] == adapted.dead_coordinates > 0
-    assert (point["smallest"], point["condition"]) == (0, None)
-    assert point["condition_complement"] == pytest.approx(1, abs=1e-14)
+    assert point.null_directions == adapted.dead_coordinates > 0
+    assert (point.smallest, point.condition) == (0, None)
+    assert point.condition_complement == pytest.approx(1, abs=1e-14)
 
 
 def closed_form(scale: float, a: Tensor, b: Tensor) -> Tensor:
@@ -111,11 +111,11 @@ def test_lora_has_its_closed_form(steps: int, dense_limit: int) -> None:
     singular = torch.linalg.svdvals(dense_jacobian(weight_map, values)).sort().values[-len(expected) :]
     torch.testing.assert_close(singular, expected, rtol=1e-9, atol=0)
     point = measure_jacobian(weight_map, values, dense_limit, torch.Generator().manual_seed(0))
-    assert point["largest"] == pytest.approx(float(expected[-1]), rel=1e-9)
-    assert point["smallest_nonzero"] == pytest.approx(float(expected[0]), rel=1e-7)
+    assert point.largest == pytest.approx(float(expected[-1]), rel=1e-9)
+    assert point.smallest_nonzero == pytest.approx(float(expected[0]), rel=1e-7)
     # At B = 0 nothing depends on A; at full rank the change of basis of the rank's directions is lost.
     null = 4 * rank * 8 if steps == 0 else 4 * rank**2
-    assert point["null_directions"] == weight_map.parameters - len(expected) == null
+    assert point.null_directions == weight_map.parameters - len(expected) == null
 
 
 class Explicit:
@@ -160,7 +160,7 @@ def test_many_null_directions_are_estimated_with_an_interval() -> None:
     weight_map = WeightMap(adapted)
     values = values_of(weight_map, adapted)
     point = measure_jacobian(weight_map, values, 1, torch.Generator().manual_seed(0))
-    low, high = point["null_interval"]
+    low, high = point.null_interval
     assert low <= 4 * rank**2 <= high
     assert high - low < 4 * rank**2
-    assert low <= point["null_directions"] <= high
+    assert low <= point.null_directions <= high

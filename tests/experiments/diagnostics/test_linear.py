@@ -65,7 +65,7 @@ def test_a_linear_map_with_overlapping_columns_is_sampled() -> None:
 )
 def test_scales_in_a_short_type_are_off_by_its_rounding(dtype: torch.dtype, low: float, high: float) -> None:
     adapted = adapted_to(METHODS["gpart"]())
-    found = Columns(WeightMap(adapted), generator()).gram(dtype)["diagonal"]
+    found = Columns(WeightMap(adapted), generator()).gram(dtype).diagonal
     sizes = adapted.model.base_model.partition().group_sizes.double()
     by_hand = (sizes * sizes.rsqrt().to(dtype).double().square() - 1).abs().max()
     assert found == pytest.approx(float(by_hand), rel=1e-9)
@@ -85,12 +85,12 @@ def test_occupancy_read_off_the_map_is_the_partitions(scheme: str, build: object
     assert torch.equal(found, sizes)
     record = occupancy(adapted, columns)
     assert record is not None
-    assert record["dead"] == int((sizes == 0).sum()) == adapted.dead_coordinates
-    assert (record["dead"] > 0) == (scheme != "balanced")
-    assert (record["groups"], record["weights"]) == (150, int(sizes.sum()))
-    assert (record["min"], record["max"]) == (int(sizes.min()), int(sizes.max()))
-    assert sum(record["counts"]) == 150
-    assert sum(s * c for s, c in zip(record["sizes"], record["counts"], strict=True)) == record["weights"]
+    assert record.dead == int((sizes == 0).sum()) == adapted.dead_coordinates
+    assert (record.dead > 0) == (scheme != "balanced")
+    assert (record.groups, record.weights) == (150, int(sizes.sum()))
+    assert (record.min, record.max) == (int(sizes.min()), int(sizes.max()))
+    assert sum(record.counts) == 150
+    assert sum(s * c for s, c in zip(record.sizes, record.counts, strict=True)) == record.weights
 
 
 def test_occupancy_of_unilora_counts_uses_in_a_and_b() -> None:
@@ -98,7 +98,7 @@ def test_occupancy_of_unilora_counts_uses_in_a_and_b() -> None:
     record = occupancy(adapted, None)
     assert record is not None
     entries = 2 * 2 * (8 + 8 + 8 + 12)
-    assert (record["groups"], record["weights"], record["dead"]) == (300, entries, 300 - entries)
+    assert (record.groups, record.weights, record.dead) == (300, entries, 300 - entries)
     assert entries < WEIGHTS
 
 

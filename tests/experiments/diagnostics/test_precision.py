@@ -24,7 +24,7 @@ def test_shorter_types_blur_distances_in_the_order_of_their_precision(method: st
     adapted = adapted_to(METHODS[method]())
     weight_map = WeightMap(adapted)
     pairs = around(weight_map, radius=1.0)
-    exact = random_ratios(weight_map, plain(weight_map), pairs)["mean"]
+    exact = random_ratios(weight_map, plain(weight_map), pairs).mean
     found = precision(adapted, pairs, None)
     off = {name: abs(part["ratios"]["mean"] / exact - 1) for name, part in found.items()}
     assert off["float32"] < 1e-6
@@ -35,15 +35,15 @@ def test_shorter_types_blur_distances_in_the_order_of_their_precision(method: st
 def test_a_change_below_the_rounding_of_the_weights_is_lost_or_blown_up() -> None:
     adapted = adapted_to(METHODS["gpart"]())
     weight_map = WeightMap(adapted)
-    ratios = precision(adapted, around(weight_map, radius=1e-3), None)["bfloat16"]["ratios"]
-    assert max(abs(ratio - 1) for ratio in ratios["values"]) > 0.1
+    ratios = precision(adapted, around(weight_map, radius=1e-3), None).bfloat16.ratios
+    assert max(abs(ratio - 1) for ratio in ratios.values) > 0.1
 
 
 def test_what_arrives_is_what_the_converted_model_merges() -> None:
     adapted = adapted_to(METHODS["gpart"]())
     weight_map = WeightMap(adapted)
     pairs = around(weight_map, radius=0.5, count=2)
-    found = precision(adapted, pairs, None)["bfloat16"]["ratios"]["values"]
+    found = precision(adapted, pairs, None).bfloat16.ratios.values
     half = adapted_to(METHODS["gpart"]())
     half.model.to(torch.bfloat16)
     (_, theta), base = half.adapter_parameters()[0], [b.weight.detach().clone() for b in weight_map.bases]
@@ -69,8 +69,8 @@ def test_gram_is_measured_of_linear_maps_alone() -> None:
     weight_map = WeightMap(adapted)
     columns = Columns(weight_map, torch.Generator())
     found = precision(adapted, around(weight_map, 1.0, 2), columns)
-    assert found["bfloat16"]["gram"] == columns.gram(torch.bfloat16)
-    assert "gram" not in precision(adapted, around(weight_map, 1.0, 2), None)["bfloat16"]
+    assert found.bfloat16.gram == columns.gram(torch.bfloat16)
+    assert precision(adapted, around(weight_map, 1.0, 2), None).bfloat16.gram is None
 
 
 def configs(probability: float, targets: list[str]) -> Iterator[Any]:
@@ -126,8 +126,8 @@ def test_dropout_is_null_without_any_and_draws_anew_for_each_pair() -> None:
     found = dropout(weight_map, around(weight_map, 1.0))
     assert found is not None
     assert torch.equal(state, torch.get_rng_state())
-    assert found["probability"] == 0.1
+    assert found.probability == 0.1
     # Each entry that is kept is scaled by 1 / 0.9, so that squared distances are by 1 / 0.9 on average.
-    assert found["ratios"]["mean"] == pytest.approx(0.9**-0.5, abs=0.02)
-    assert len(set(found["ratios"]["values"])) == 20
+    assert found.ratios.mean == pytest.approx(0.9**-0.5, abs=0.02)
+    assert len(set(found.ratios.values)) == 20
     assert dropout(weight_map, around(weight_map, 1.0)) == found
