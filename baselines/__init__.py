@@ -7,20 +7,15 @@ PEFT's methods are used as they are; only what PEFT lacks (full fine-tuning, Bit
 
 import gpart  # noqa: F401  first: it repairs a torchvision that does not fit torch
 from baselines.adapted import Adapted
-from baselines.method import Method
-from baselines.registry import METHODS, adapt, method_named, method_of
+from baselines.registry import adapt
 from baselines.selection import BitFit, FullFineTuning, HeadOnly, TrainableSelection, Untrained
 
 __all__ = [
-    "METHODS",
     "Adapted",
     "BitFit",
     "FullFineTuning",
     "HeadOnly",
-    "Method",
     "TrainableSelection",
     "Untrained",
     "adapt",
-    "method_named",
-    "method_of",
 ]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from baselines.checkpoint import stored_bytes
-from baselines.method import Method
 
 NamedParameters = list[tuple[str, nn.Parameter]]
 
@@ -19,7 +18,6 @@ class Adapted(ABC):
     """A backbone in which exactly one method's parameters and the head are trainable.
 
     Args:
-        method: the registry's entry.
         model: the adapted model; what training and evaluation call.
         config: the method's configuration, as it was given.
         head: full names, in the bare backbone, of the modules that make up the head.
@@ -28,16 +26,15 @@ class Adapted(ABC):
     #: Whether the method's change can be added into the weights of the backbone.
     can_merge: bool
 
-    def __init__(self, method: Method, model: nn.Module, config: Any, head: Sequence[str]) -> None:
-        self.method = method
+    def __init__(self, model: nn.Module, config: Any, head: Sequence[str]) -> None:
         self.model = model
         self.config = config
         self.head = tuple(head)
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """Name of the method."""
-        return self.method.name
 
     @abstractmethod
     def head_parameters(self) -> NamedParameters:
@@ -109,6 +106,28 @@ class Adapted(ABC):
     @abstractmethod
     def _outside_head(self, key: str) -> bool:
         """Whether the tensor stored under `key` is not part of the head."""
+
+    def own_step(self, steps: int) -> Callable[[int], None] | None:
+        """What the method itself does after each optimizer step, while the gradients are still there; None: nothing.
+
+        It is called with the number of the step, from 0.
+
+        Args:
+            steps: optimizer steps of the whole training.
+
+        Raises:
+            ValueError: if so few steps leave no room for the method's own schedule.
+        """
+        return None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a method learns beside its values (AdaLoRA: the ranks left); copy it, or update it with a copy."""
+        return {}
+
+    def merged_weights(self) -> NamedParameters:
+        """The backbone's parameters that merging changes, with their names in `model`."""
+        return []
 
     def merge(self) -> None:
         """Add the change into the backbone's weights, in place; the forward then uses plain weights."""

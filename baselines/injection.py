@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from peft import NoMatchingPeftModuleError, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import (
+    AdaLoraConfig,
+    NoMatchingPeftModuleError,
+    PeftConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+)
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import nn
@@ -17,9 +25,8 @@ from typing_extensions import override
 
 from baselines.adapted import Adapted, NamedParameters, count, head_modules, within
 from baselines.checkpoint import check_fits, check_whole
-from baselines.method import Method
+from baselines.hooks import ADAPTER, hooks_of
 
-ADAPTER = "default"
 WEIGHTS = "adapter_model.safetensors"
 #: How PEFT prefixes the backbone's own names.
 PREFIX = "base_model.model."
@@ -34,7 +41,6 @@ class InjectedAdapter(Adapted):
     @classmethod
     def inject(
         cls,
-        method: Method,
         model: nn.Module,
         config: PeftConfig,
         *,
@@ -60,7 +66,7 @@ class InjectedAdapter(Adapted):
                 wrapped = get_peft_model(model, own, ADAPTER, low_cpu_mem_usage=on_meta)
         except NoMatchingPeftModuleError as error:
             raise ValueError(_no_match(model, config.target_modules, modules)) from error
-        adapted = cls(method, wrapped, config, modules)
+        adapted = cls(wrapped, config, modules)
         adapted._check_targets()
         adapted._check_head()
         return adapted
@@ -91,6 +97,11 @@ class InjectedAdapter(Adapted):
     def _layers(self) -> list[BaseTunerLayer]:
         return [module for module in self.model.modules() if isinstance(module, BaseTunerLayer)]
 
+    @property
+    @override
+    def name(self) -> str:
+        return str(self.config.peft_type.value).lower()
+
     @override
     def head_parameters(self) -> NamedParameters:
         copies = {id(p) for _, wrapper in self._head_wrappers() for p in wrapper.modules_to_save.parameters()}
@@ -99,14 +110,9 @@ class InjectedAdapter(Adapted):
     @property
     def adapted_weights(self) -> int:
         """Entries of the targets' weights, of biases that take part with them, and of what trains itself."""
-        weights = [
-            parameter
-            for layer in self._layers()
-            for name, parameter in layer.get_base_layer().named_parameters()
-            if not name.endswith("bias") or getattr(layer, "gpart_bias_slices", None)
-        ]
+        weights = [parameter for name, parameter in self.merged_weights() if not name.endswith(".bias")]
         biases = [parameter for name, parameter in self.adapter_parameters() if name.endswith(".bias")]
-        return count(weights + biases)
+        return count(weights + biases) + hooks_of(self.config).adapted_biases(self.model)
 
     @property
     def total(self) -> int:
@@ -123,12 +129,14 @@ class InjectedAdapter(Adapted):
         tuner = self.model.base_model
         backbone = {id(buffer) for buffer in tuner.model.buffers()}
         added |= {id(buffer): buffer for buffer in tuner.buffers() if id(buffer) not in backbone}
-        return sum(b.numel() * b.element_size() for b in added.values()) + self.method.cached_bytes(self.model)
+        return sum(b.numel() * b.element_size() for b in added.values()) + hooks_of(self.config).cached_bytes(
+            self.model
+        )
 
     @property
     @override
     def dead_coordinates(self) -> int:
-        return self.method.dead_coordinates(self.model)
+        return hooks_of(self.config).dead_coordinates(self.model)
 
     @override
     def weights_file(self, folder: Path) -> Path:
@@ -158,7 +166,39 @@ class InjectedAdapter(Adapted):
         # PEFT only warns of tensors that it did not find in the file.
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         check_fits(file, {name: tuple(tensor.shape) for name, tensor in state.items()})
-        return type(self)(self.method, model, self.config, self.head)
+        return type(self)(model, self.config, self.head)
+
+    @override
+    def own_step(self, steps: int) -> Callable[[int], None] | None:
+        """Of AdaLoRA and AdaMSS: weigh the ranks and mask those over the budget.
+
+        AdaLoRA's schedule is as long as the training, whatever its configuration says: PEFT demands `total_step` there,
+        where nobody can know it.
+        """
+        own = self.model.peft_config[ADAPTER]
+        if isinstance(own, AdaLoraConfig):
+            if own.tinit + own.tfinal >= steps:
+                raise ValueError(
+                    f"method.config.tinit={own.tinit}, method.config.tfinal={own.tfinal}: training takes {steps} "
+                    "steps; accepted: a sum below that"
+                )
+            own.total_step = steps
+        allocate: Callable[[int], None] | None = getattr(self.model.base_model, "update_and_allocate", None)
+        return allocate
+
+    @property
+    @override
+    def state(self) -> dict[str, Any]:
+        return vars(self.model.peft_config[ADAPTER])
+
+    @override
+    def merged_weights(self) -> NamedParameters:
+        return [
+            (f"{name}.{part}", parameter)
+            for name, layer in self.model.named_modules()
+            if isinstance(layer, BaseTunerLayer)
+            for part, parameter in layer.get_base_layer().named_parameters()
+        ]
 
     @property
     def can_merge(self) -> bool:  # type: ignore[override]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -15,7 +15,6 @@ from typing_extensions import override
 
 from baselines.adapted import Adapted, NamedParameters, count, head_modules, within
 from baselines.checkpoint import check_fits, check_whole
-from baselines.method import Method
 
 WEIGHTS = "trained.safetensors"
 DESCRIPTION = "trained.json"
@@ -33,6 +32,8 @@ class TrainableSelection(Protocol):
 class FullFineTuning:
     """Everything trains."""
 
+    name: ClassVar[str] = "full"
+
     def selects(self, parameter: str) -> bool:
         """Every parameter."""
         return True
@@ -41,6 +42,8 @@ class FullFineTuning:
 @dataclass(frozen=True)
 class BitFit:
     """The biases train, those of the layer norms included (Ben Zaken et al., arXiv 2106.10199, section 3)."""
+
+    name: ClassVar[str] = "bitfit"
 
     def selects(self, parameter: str) -> bool:
         """Every parameter that is called bias."""
@@ -51,6 +54,8 @@ class BitFit:
 class HeadOnly:
     """Nothing of the backbone trains: the linear probe."""
 
+    name: ClassVar[str] = "head"
+
     def selects(self, parameter: str) -> bool:
         """No parameter."""
         return False
@@ -60,6 +65,8 @@ class HeadOnly:
 class Untrained(HeadOnly):
     """Nothing trains at all: the pretrained model, where it can do the task without a new head."""
 
+    name: ClassVar[str] = "untrained"
+
 
 class SelectedParameters(Adapted):
     """A backbone of which a `TrainableSelection` and the head train, in place."""
@@ -68,9 +75,7 @@ class SelectedParameters(Adapted):
     config: TrainableSelection
 
     @classmethod
-    def select(
-        cls, method: Method, model: nn.Module, config: TrainableSelection, head: Sequence[str]
-    ) -> SelectedParameters:
+    def select(cls, model: nn.Module, config: TrainableSelection, head: Sequence[str]) -> SelectedParameters:
         """Set `requires_grad` of every parameter of `model`.
 
         Raises:
@@ -79,16 +84,21 @@ class SelectedParameters(Adapted):
         """
         if isinstance(config, HeadOnly) and isinstance(config, Untrained) == bool(head):
             has, other = ("a new head", "head") if head else ("no new head", "untrained")
-            raise ValueError(f"method={method.name}: the backbone has {has}; accepted: method={other}")
-        adapted = cls(method, model, config, head_modules(model, head))
+            raise ValueError(f"method={config.name}: the backbone has {has}; accepted: method={other}")
+        adapted = cls(model, config, head_modules(model, head))
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(within(parameter_name, adapted.head) or config.selects(parameter_name))
         if not isinstance(config, HeadOnly) and not adapted.theta:
             raise ValueError(
-                f"method={method.name}: selects no parameter of {type(model).__name__}; "
+                f"method={adapted.name}: selects no parameter of {type(model).__name__}; "
                 "accepted: a backbone that has some"
             )
         return adapted
+
+    @property
+    @override
+    def name(self) -> str:
+        return getattr(self.config, "name", type(self.config).__name__.lower())
 
     @override
     def head_parameters(self) -> NamedParameters:
@@ -126,7 +136,7 @@ class SelectedParameters(Adapted):
         written = json.loads((folder / DESCRIPTION).read_text())
         if written != self._description():
             raise ValueError(f"checkpoint: {folder} was written for {written}, not for {self._description()}")
-        fresh = self.select(self.method, fresh_model, self.config, self.head)
+        fresh = self.select(fresh_model, self.config, self.head)
         trainable = {name: p for name, p in fresh_model.named_parameters() if p.requires_grad}
         check_fits(self.weights_file(folder), {name: tuple(p.shape) for name, p in trainable.items()})
         stored = load_file(self.weights_file(folder))

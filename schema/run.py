@@ -45,6 +45,7 @@ class RunSpec(Section, Generic[TaskT, BackboneT]):
     threads: Annotated[Count | None, WHERE, "CPU threads; null: torch's choice"] = None
     hub_timeout: Annotated[Positive, NEUTRAL, "seconds to wait for the hub"]
     keep_checkpoint: Annotated[Flag, NEUTRAL, "false: remove the trained weights after the round trip"]
+    round_trip: Annotated[Flag, NEUTRAL, "false: the checkpoint is not tried, where memory is short"] = True
     track: Annotated[Track, RESULT, "where the hyperparameters come from"]
     trainer_version: Annotated[Count, RESULT, "raised by hand when a change of the training code changes results"] = 1
     seeds: Seeds

@@ -29,6 +29,7 @@ from experiments.families.math.generation import Comparison, compare_batched
 from experiments.families.math.harness import harness_scores
 from experiments.records import record
 from experiments.run import preflight
+from experiments.run.devices import device
 from schema.run import RunSpec
 
 
@@ -78,6 +79,7 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
         adapted = preflight.adapted(spec, unadapted[0]).reload(unadapted[1], folder / "checkpoint")
     except ValueError as error:
         raise SpecError([" ".join(str(error).split())]) from error
+    adapted.model.to(device())
     return Reloaded(result, spec, family, adapted, splits)
 
 
@@ -127,27 +129,29 @@ def batching(run: Reloaded, rows: int | None) -> Comparison:
         rows: only so many of the first test rows.
     """
     assert isinstance(run.family, Math)
-    return compare_batched(
-        run.adapted.model,
-        run.family.tokenizer,
-        run.family.prompts(_first(run.splits.tests["test"], rows)),
-        batch_size=run.spec["recipe"]["eval_batch_size"],
-        **run.family.generation_limits("test"),
-    )
+    with run.family.inference(run.adapted.model):
+        return compare_batched(
+            run.adapted.model,
+            run.family.tokenizer,
+            run.family.prompts(_first(run.splits.tests["test"], rows)),
+            batch_size=run.spec["recipe"]["eval_batch_size"],
+            **run.family.generation_limits("test"),
+        )
 
 
 def lm_eval(run: Reloaded, rows: int | None, few_shot: int | None) -> dict[str, float]:
     """The scores of lm-evaluation-harness's gsm8k task on the run's rows; see `harness.harness_scores`."""
     assert isinstance(run.family, Math)
-    return harness_scores(
-        run.adapted.model,
-        run.family.tokenizer,
-        run.splits.train,
-        _first(run.splits.tests["test"], rows),
-        context=run.spec["backbone"]["max_length"],
-        batch_size=run.spec["recipe"]["eval_batch_size"],
-        few_shot=few_shot,
-    )
+    with run.family.inference(run.adapted.model):
+        return harness_scores(
+            run.adapted.model,
+            run.family.tokenizer,
+            run.splits.train,
+            _first(run.splits.tests["test"], rows),
+            context=run.spec["backbone"]["max_length"],
+            batch_size=run.spec["recipe"]["eval_batch_size"],
+            few_shot=few_shot,
+        )
 
 
 def _first(rows: datasets.Dataset, count: int | None) -> datasets.Dataset:

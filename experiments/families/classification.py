@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
@@ -18,11 +18,20 @@ from baselines import Adapted
 from experiments.families import metrics
 from experiments.families.family import Examples, Family, Metrics, Predictions
 
-_PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 class Classification(Family):
     """A family whose models give one row of logits per example."""
+
+    def metric_names(self) -> Sequence[str]:
+        """See `Family.metric_names`."""
+        return metrics.names(self.task["metric"])
+
+    def check(self) -> list[str]:
+        """See `Family.check`."""
+        metric = self.task["metric"]
+        known = metrics.names(metric)
+        errors = [] if known else [f"task.metric={metric}: no such metric; accepted: {', '.join(metrics.PRIMARY)}"]
+        return errors + super().check()
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """The class of each row of logits (n, classes), or the value itself for a regression (n, 1)."""
@@ -37,22 +46,15 @@ class Classification(Family):
 
         return score
 
-    @torch.no_grad()
     def outputs(self, model: nn.Module, examples: Examples, batch_size: int) -> np.ndarray:
         """Logits (n, classes) in float32, in the order of the examples, with dropout off."""
-        was_training = model.training
-        model.eval()
-        device = next(model.parameters()).device
-        low = _PRECISIONS.get(self.spec["recipe"].get("precision", "float32"))
-        batches: DataLoader[Any] = DataLoader(
-            examples, batch_size=batch_size, collate_fn=self.trainer_options().collator
-        )
+        collator = self.trainer_options().collator
+        batches: DataLoader[Any] = DataLoader(examples, batch_size=batch_size, collate_fn=collator)
         parts = []
-        with torch.autocast(device.type, dtype=low, enabled=low is not None):
+        with self.inference(model) as device:
             for batch in tqdm(batches, desc="predicting", unit="batch", leave=False):
                 inputs = {name: value.to(device) for name, value in batch.items() if name != "labels"}
                 parts.append(model(**inputs).logits.float().cpu())
-        model.train(was_training)
         return torch.cat(parts).numpy()
 
     def predict(self, adapted: Adapted, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -20,6 +22,8 @@ from schema.run import RunSpec
 
 Metrics = dict[str, float | None]
 Examples = Dataset[Mapping[str, Any]]
+
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class TrainerOptions:
         compute_metrics: scores of a whole split; None where the loss alone is measured after each epoch.
         arguments: further fields of `TrainingArguments`.
         compute_loss_func: the loss in place of the model's own.
-        evaluate: scores of the selection split, in place of the `Trainer`'s own loop.
-        callbacks: further callbacks.
+        evaluate: from the model and the selection examples to their scores, in place of the `Trainer`'s own loop.
+        callbacks: further callbacks, which find the training examples in the loader that the `Trainer` hands them.
         counts_tokens: whether the examples are sequences of tokens, whose number is worth keeping.
     """
 
@@ -51,7 +55,7 @@ class TrainerOptions:
     compute_metrics: Callable[[EvalPrediction], Metrics] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     compute_loss_func: Callable[..., Any] | None = None
-    evaluate: Callable[[nn.Module], Metrics] | None = None
+    evaluate: Callable[[nn.Module, Examples], Metrics] | None = None
     callbacks: tuple[TrainerCallback, ...] = ()
     counts_tokens: bool = True
 
@@ -90,7 +94,7 @@ class Family(ABC):
 
     @abstractmethod
     def trainer_options(self) -> TrainerOptions:
-        """Collator, metrics and arguments of the `Trainer`."""
+        """Collator, metrics and arguments of the `Trainer`; they depend on no examples."""
 
     @abstractmethod
     def outputs(self, model: nn.Module, examples: Examples, batch_size: int) -> np.ndarray:
@@ -104,9 +108,31 @@ class Family(ABC):
     def predict(self, adapted: Adapted, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
         """Predict and score one split."""
 
+    @abstractmethod
+    def metric_names(self) -> Sequence[str]:
+        """The scores of a split that may be the task's primary metric; none where the task's metric does not exist."""
+
     def check(self) -> list[str]:
         """One line for each of the family's own settings that it does not accept; reads no rows and no weights."""
-        return []
+        primary, accepted = self.task["primary_metric"], self.metric_names()
+        if not accepted or primary in accepted:
+            return []
+        return [f"task.primary_metric={primary}: no score of this task; accepted: {', '.join(accepted)}"]
+
+    @contextmanager
+    def inference(self, model: nn.Module) -> Iterator[torch.device]:
+        """Dropout and gradients off, the forward in the recipe's precision; gives the model's device.
+
+        The model's mode is the same afterwards.
+        """
+        was_training, device = model.training, next(model.parameters()).device
+        low = _AUTOCAST.get(self.spec["recipe"].get("precision"))
+        model.eval()
+        try:
+            with torch.no_grad(), torch.autocast(device.type, dtype=low, enabled=low is not None):
+                yield device
+        finally:
+            model.train(was_training)
 
     def notes(self) -> dict[str, Any]:
         """What was counted while examples were made (sequences that were cut, ...), for the record."""

@@ -67,6 +67,11 @@ PRIMARY: Mapping[str, str] = {task: next(iter(scores)) for task, scores in _SCOR
 WNLI, which they leave out, by accuracy."""
 
 
+def names(metric: str) -> tuple[str, ...]:
+    """The scores that a metric holds, the primary one first; none where there is no such metric."""
+    return tuple(_SCORES.get(metric, ()))
+
+
 class Labels(evaluate.Metric):
     """The official metrics of one GLUE task, or `accuracy`.
 

@@ -13,7 +13,11 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("torch", "transformers", "peft", "datasets", "tokenizers", "accelerate", "numpy", "scikit-learn", "scipy")
+_PACKAGES = (
+    *("torch", "torchvision", "transformers", "peft", "accelerate", "timm", "tokenizers", "safetensors"),
+    *("huggingface-hub", "datasets", "evaluate", "numpy", "pandas", "pyarrow", "pillow", "scikit-learn", "scipy"),
+)
+"""Every package that a number goes through, by the name it is installed under."""
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("gpart", "baselines", "conf", "experiments", "run.py", "pyproject.toml", "constraints.txt")
 """What can change a result; records and drawings that lie in the checkout cannot."""

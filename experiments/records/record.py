@@ -17,7 +17,7 @@ from typing import Any
 from experiments.configuration.identity import file_digest
 
 SCHEMA = 1
-DONE = ("ok", "diverged")
+DONE = ("ok", "diverged", "broken_round_trip")
 OUTCOMES = (*DONE, "out_of_memory", "interrupted", "error")
 _HEARTBEAT_SECONDS = 15.0
 
@@ -55,7 +55,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def is_done(record: Mapping[str, Any] | None) -> bool:
-    """Whether a run need not be run again: it ended `ok` or `diverged`."""
+    """Whether a run need not be run again: its outcome is one of `DONE`."""
     return record is not None and record["outcome"] in DONE
 
 

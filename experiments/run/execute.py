@@ -10,20 +10,23 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 
+from baselines import Adapted
 from experiments import diagnostics, embedded, families
 from experiments.configuration.spec import recorded
 from experiments.data import sources
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
-from experiments.families.family import save
+from experiments.families.family import Examples, Family, save
 from experiments.records import provenance, record
 from experiments.records.mirror import mirror
-from experiments.run import preflight, roundtrip, training
+from experiments.run import devices, preflight, roundtrip, training
 from schema.run import RunSpec
 
 DETERMINISM = "warn"
@@ -46,8 +49,11 @@ def execute(folder: Path) -> dict[str, Any]:
         "started": record.now(),
         "data_reference": plan["data_reference"],
         "backbone_reference": plan["backbone_reference"],
+        "accelerators": devices.accelerators(torch.accelerator.device_count()),
         **provenance.collect(DETERMINISM),
     }
+    if notice := devices.notice(result["provenance"]["accelerators"]):
+        print(f"note: {notice}")
     with record.Attempt(folder, plan["id"], plan["key"]):
         try:
             _measure(spec, folder, result)
@@ -72,59 +78,107 @@ def _measure(spec: RunSpec, folder: Path, result: dict[str, Any]) -> None:
         torch.set_num_threads(spec["threads"])
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    task, family = spec["task"], families.family_of(spec)
-
-    started = time.perf_counter()
     if spec["backbone"]["source"] == "embedded":
         # Once for all runs, so it is no part of the time of any.
+        started = time.perf_counter()
         embedded.folder(spec["backbone"]["name"])
         result["cost"]["pretraining_seconds"] = time.perf_counter() - started
-        started = time.perf_counter()
-    splits = sources.load(task, spec["data"], spec["seeds"], spec["protocol"]["name"])
+    subject = _load(spec, result)
+    snapshots = Snapshots(subject.adapted, spec["diagnostics"]["snapshots"])
+    if subject.adapted.trainable and not _train(spec, subject, snapshots, folder, result):
+        return
+    _score(spec, subject, folder, result)
+    # What follows proves and explains the result; its memory is no part of the run's cost.
+    result["cost"]["peak_memory_bytes"] = provenance.peak_memory_bytes()
+    _save(spec, subject, snapshots, folder, result)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What a run trains and scores.
+
+    Attributes:
+        family: of the task.
+        rows: by split: `train`, `selection`, tests.
+        examples: what the model is given of them, by split.
+        adapted: the model, on its device.
+    """
+
+    family: Family
+    rows: dict[str, datasets.Dataset]
+    examples: dict[str, Examples]
+    adapted: Adapted
+
+
+def _load(spec: RunSpec, result: dict[str, Any]) -> _Subject:
+    started, family = time.perf_counter(), families.family_of(spec)
+    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
     result["provenance"]["data_fingerprint"] = splits.fingerprints()
-    raw = {"train": splits.train, "selection": splits.selection, **(splits.tests if spec["test"] else {})}
-    examples = {name: family.examples(rows, name) for name, rows in raw.items()}
+    rows = {"train": splits.train, "selection": splits.selection, **(splits.tests if spec["test"] else {})}
+    examples = {name: family.examples(part, name) for name, part in rows.items()}
     adapted = preflight.adapted(spec, family.load(spec["seeds"]["head"]))
     result["sizes"] = {**preflight.model_sizes(adapted), "runtime_state_bytes": adapted.runtime_state_bytes}
+    adapted.model.to(devices.device())
     result["cost"]["load_seconds"] = time.perf_counter() - started
+    return _Subject(family, rows, examples, adapted)
 
-    snapshots = Snapshots(adapted, spec["diagnostics"]["snapshots"])
-    if adapted.trainable:
-        run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
-        if spec["diagnostics"]["measures"]:
-            run.add_callback(snapshots)
-        history = training.train(run, adapted, "loss" if family.selects_by_loss else task["primary_metric"])
-        result["history"] = history.as_record()
-        result["cost"] |= _training_cost(history, family.trainer_options().counts_tokens)
-        if history.diverged:
-            result["outcome"] = "diverged"
-            result["error"] = {"type": "Diverged", "message": "the training loss is not finite"}
-            return
 
+def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: dict[str, Any]) -> bool:
+    """Whether training left an epoch to go on with; the model is at that epoch."""
+    adapted, family, examples = subject.adapted, subject.family, subject.examples
+    run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
+    if spec["diagnostics"]["measures"]:
+        run.add_callback(snapshots)
+    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec["task"]["primary_metric"])
+    result["history"] = history.as_record()
+    result["cost"] |= _training_cost(history, family.trainer_options().counts_tokens)
+    if history.diverged:
+        result["outcome"], result["error"] = "diverged", {"type": "Diverged", "message": history.diverged}
+    return not history.diverged
+
+
+def _score(spec: RunSpec, subject: _Subject, folder: Path, result: dict[str, Any]) -> None:
+    """Predict and score every split but the training rows."""
     started = time.perf_counter()
-    names = [name for name in examples if name != "train"]
-    predictions = {name: family.predict(adapted, name, raw[name], examples[name]) for name in names}
+    predictions = {
+        name: subject.family.predict(subject.adapted, name, subject.rows[name], examples)
+        for name, examples in subject.examples.items()
+        if name != "train"
+    }
     result["cost"]["eval_seconds"] = time.perf_counter() - started
     save(list(predictions.values()), folder / "predictions.parquet")
-    result["metrics"] = _scores(task, {name: part.metrics for name, part in predictions.items()})
-    result["diagnostics"] |= family.notes()
-    result["round_trip"] = roundtrip.round_trip(
-        adapted,
-        lambda: family.load(spec["seeds"]["head"] + 1),
-        folder / "checkpoint",
-        family,
-        examples["test" if "test" in examples else "selection"],
-    )
+    result["metrics"] = _scores(spec["task"], {name: part.metrics for name, part in predictions.items()})
+    result["diagnostics"] |= subject.family.notes()
+
+
+def _save(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: dict[str, Any]) -> None:
+    """The checkpoint, diagnostics and the round trip, which comes last as it may leave a model that is half merged."""
+    adapted, family, examples, checkpoint = subject.adapted, subject.family, subject.examples, folder / "checkpoint"
+    adapted.save(checkpoint)
     result["sizes"] |= {
-        "checkpoint_bytes": adapted.checkpoint_bytes(folder / "checkpoint", with_head=True),
-        "checkpoint_bytes_without_head": adapted.checkpoint_bytes(folder / "checkpoint", with_head=False),
+        "checkpoint_bytes": adapted.checkpoint_bytes(checkpoint, with_head=True),
+        "checkpoint_bytes_without_head": adapted.checkpoint_bytes(checkpoint, with_head=False),
     }
+    measured = diagnostics.Subject(adapted, snapshots, family, examples["train"], spec["diagnostics"])
+    result["diagnostics"] |= diagnostics.measure(measured, folder)
+    result["round_trip"] = _round_trip(spec, subject, checkpoint)
+    broken = roundtrip.broken(result["round_trip"])
+    result["outcome"] = "broken_round_trip" if broken else "ok"
+    result["error"] = {"type": "BrokenRoundTrip", "message": broken} if broken else None
     if not spec["keep_checkpoint"]:
-        shutil.rmtree(folder / "checkpoint")
-    subject = diagnostics.Subject(adapted, snapshots, family, examples["train"], spec["diagnostics"])
-    result["diagnostics"] |= diagnostics.measure(subject, folder)
-    result["cost"]["peak_memory_bytes"] = provenance.peak_memory_bytes()
-    result["outcome"] = "ok"
+        shutil.rmtree(checkpoint)
+
+
+def _round_trip(spec: RunSpec, subject: _Subject, checkpoint: Path) -> dict[str, Any]:
+    if not spec["round_trip"]:
+        return roundtrip.skipped("round_trip=false")
+    return roundtrip.round_trip(
+        subject.adapted,
+        lambda: subject.family.load(spec["seeds"]["head"] + 1),
+        checkpoint,
+        subject.family,
+        subject.examples["test" if "test" in subject.examples else "selection"],
+    )
 
 
 def _scores(task: Mapping[str, Any], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -142,6 +196,7 @@ def _training_cost(history: training.History, counts_tokens: bool) -> dict[str, 
     seconds = history.train_seconds
     return {
         "train_seconds": seconds,
+        "selection_seconds": history.selection_seconds,
         "examples_per_second": history.examples / seconds if seconds else None,
         **({"tokens_per_second": history.tokens / seconds if seconds else None} if counts_tokens else {}),
     }
@@ -150,8 +205,7 @@ def _training_cost(history: training.History, counts_tokens: bool) -> dict[str, 
 def _outcome(error: BaseException) -> str:
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         return "interrupted"
-    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
-    return "out_of_memory" if memory else "error"
+    return "out_of_memory" if devices.is_out_of_memory(error) else "error"
 
 
 def _described(error: BaseException, folder: Path) -> dict[str, Any]:

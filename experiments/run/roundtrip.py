@@ -1,26 +1,50 @@
-"""The round trip of a trained run: to disk and back, merged and unmerged, with every difference measured."""
+"""The round trip of a trained run: reloaded from disk, merged and unmerged, with every difference measured."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from torch.utils.data import Subset
 
 from baselines import Adapted
 from experiments.families.family import Examples, Family
+from experiments.run.devices import is_out_of_memory
 
 PROBE_ROWS = 128
 """Examples on which outputs are compared before and after."""
 
 BATCH_SIZE = 32
+STEPS = ("reload", "merge", "unmerge")
 
-NOT_APPLICABLE = "not applicable"
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Largest accepted difference of a logit, as a share of the largest logit (of 1 where that is below 1)."""
+
+    reload: float
+    merge: float
+
+
+TOLERANCES: Mapping[str, Tolerance] = {
+    "float32": Tolerance(reload=1e-6, merge=1e-3),
+    "bfloat16": Tolerance(reload=1e-6, merge=1e-3),
+    "float16": Tolerance(reload=1e-6, merge=1e-3),
+}
+"""TODO"""
+
+Outcome = dict[str, Any] | str
+"""What was measured, or in a text why nothing was."""
+
+
+def skipped(reason: str) -> dict[str, Outcome]:
+    """The `round_trip` of a record where it was not tried."""
+    return dict.fromkeys(STEPS, f"skipped: {reason}")
 
 
 def round_trip(
@@ -29,51 +53,98 @@ def round_trip(
     folder: Path,
     family: Family,
     examples: Examples,
-) -> dict[str, Any]:
-    """Save to `folder`, reload into a fresh backbone, merge and unmerge; the model ends as it began.
+) -> dict[str, Outcome]:
+    """Reload what was saved into a fresh backbone, merge and unmerge; whatever fails says so in its place.
+
+    All on the model's device and in the recipe's precision. Merging may fail halfway: do not use the model afterwards.
 
     Args:
         adapted: the trained model.
         fresh_backbone: gives the pretrained backbone anew, with a head of other initial values.
-        folder: where the checkpoint goes.
+        folder: the checkpoint of `adapted`.
         family: gives logits and what is predicted from them.
         examples: the first `PROBE_ROWS` are used.
 
     Returns:
-        `reload`, `merge` and `unmerge`, each with the largest absolute difference of a logit and the number of changed
-        predictions; `unmerge` also with the number of changed weight entries. `NOT_APPLICABLE` where a method has
-        nothing to merge.
+        `reload`, `merge` and `unmerge`: each the largest absolute difference of a logit and the accepted one, how many
+        predictions changed of how many, `unmerge` also how many weight entries; or a text that begins with "not
+        applicable", "failed" or "skipped".
     """
-    # A data set of `datasets` is not typed as sized.
-    probe: Examples = Subset(examples, range(min(PROBE_ROWS, len(examples))))  # type: ignore[arg-type]
-    before = family.outputs(adapted.model, probe, BATCH_SIZE)
+    probe = _Probe(adapted.model, family, examples)
+    tolerance = TOLERANCES[family.spec["recipe"].get("precision", "float32")]
+    try:
+        reloaded = adapted.reload(fresh_backbone(), folder)
+        reloaded.model.to(next(adapted.model.parameters()).device)
+        result: dict[str, Outcome] = {"reload": probe.compared(reloaded.model, tolerance.reload)}
+    except Exception as error:  # the run's scores stand, whatever its proof runs into
+        return {**skipped("nothing was reloaded"), "reload": _failure(error)}
+    if not adapted.can_merge:
+        return {**dict.fromkeys(STEPS, f"not applicable: {adapted.name} has nothing to merge"), **result}
+    return {**skipped("nothing was merged"), **result, **_merging(adapted, reloaded, probe, tolerance.merge)}
 
-    def compared(model: nn.Module) -> dict[str, Any]:
-        after = family.outputs(model, probe, BATCH_SIZE)
+
+def broken(result: Mapping[str, Outcome]) -> str | None:
+    """What makes the outcome `broken_round_trip`, in one line; None where nothing does.
+
+    That is a difference beyond its tolerance, or a checkpoint that could not be reloaded. A merge that fails does not:
+    the scores are those of the model as it was trained.
+    """
+    lines = [f"{step}: {part}" for step, part in result.items() if isinstance(part, str) and step == "reload"]
+    lines = [line for line in lines if line.startswith("reload: failed")]
+    for step, part in result.items():
+        if isinstance(part, dict) and not part["max_abs_logit_difference"] <= part["tolerance"]:
+            lines.append(
+                f"{step}: logits differ by up to {part['max_abs_logit_difference']:.3g} (accepted: "
+                f"{part['tolerance']:.3g}), {part['changed_predictions']} of {part['examples']} predictions changed"
+            )
+    return "; ".join(lines) or None
+
+
+class _Probe:
+    """Outputs of the model as it was trained, to compare others with."""
+
+    def __init__(self, model: nn.Module, family: Family, examples: Examples) -> None:
+        # A data set of `datasets` is not typed as sized.
+        self._examples: Examples = Subset(examples, range(min(PROBE_ROWS, len(examples))))  # type: ignore[arg-type]
+        self._family = family
+        self._before = family.outputs(model, self._examples, BATCH_SIZE)
+
+    def compared(self, model: nn.Module, tolerance: float) -> dict[str, Any]:
+        """The differences of `model`, and what is accepted: `tolerance` times the largest logit."""
+        after, predicted = self._family.outputs(model, self._examples, BATCH_SIZE), self._family.predicted
         return {
-            "max_abs_logit_difference": float(np.abs(after - before).max()),
-            "changed_predictions": int((family.predicted(after) != family.predicted(before)).sum()),
-            "examples": len(before),
+            "max_abs_logit_difference": float(np.abs(after - self._before).max()),
+            "tolerance": tolerance * max(1.0, float(np.abs(self._before).max())),
+            "changed_predictions": int((predicted(after) != predicted(self._before)).sum()),
+            "examples": len(self._before),
         }
 
-    adapted.save(folder)
-    result: dict[str, Any] = {"reload": compared(adapted.reload(fresh_backbone(), folder).model)}
-    if not adapted.can_merge:
-        return {**result, "merge": NOT_APPLICABLE, "unmerge": NOT_APPLICABLE}
-    weights = _copy(adapted.model)
-    adapted.merge()
-    result["merge"] = compared(adapted.model)
-    with warnings.catch_warnings():
-        # A method may warn that subtracting leaves a rounding difference; it is measured here instead.
-        warnings.simplefilter("ignore", UserWarning)
-        adapted.unmerge()
-    result["unmerge"] = {**compared(adapted.model), "changed_weights": _changed(weights, adapted.model)}
-    return result
+
+def _merging(adapted: Adapted, reference: Adapted, probe: _Probe, tolerance: float) -> dict[str, Outcome]:
+    """`merge` and `unmerge`; the backbone of `reference` is what unmerging should give again."""
+    result: dict[str, Outcome] = {}
+    for step, change in (("merge", adapted.merge), ("unmerge", adapted.unmerge)):
+        try:
+            with warnings.catch_warnings():
+                # A method may warn that subtracting leaves a rounding difference; it is measured here instead.
+                warnings.simplefilter("ignore", UserWarning)
+                change()
+            result[step] = probe.compared(adapted.model, tolerance)
+        except Exception as error:  # as above
+            return {**result, step: _failure(error)}
+    return {**result, "unmerge": {**result["unmerge"], "changed_weights": _changed(adapted, reference)}}  # type: ignore[dict-item]
 
 
-def _copy(model: nn.Module) -> Mapping[str, torch.Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+def _changed(adapted: Adapted, reference: Adapted) -> int:
+    """Entries of merged weights that are not those of the reference, which spares a copy of them all."""
+    expected = dict(reference.merged_weights())
+    return sum(int((weight != expected[name]).sum()) for name, weight in adapted.merged_weights())
 
 
-def _changed(before: Mapping[str, torch.Tensor], model: nn.Module) -> int:
-    return sum(int((parameter.detach() != before[name]).sum()) for name, parameter in model.named_parameters())
+def _failure(error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, NotImplementedError):
+        return f"not applicable: {reason}"
+    if is_out_of_memory(error):
+        return f"skipped: out of memory ({reason})"
+    return f"failed: {type(error).__name__}: {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,24 +24,29 @@ from transformers import (
 )
 
 from baselines import Adapted
-from experiments.families.family import Examples, Family
+from experiments.errors import SpecError
+from experiments.families.family import Examples, Family, Metrics
+from experiments.run.devices import OneDeviceArguments, synchronize
 from schema.run import RunSpec
 
 _POINTS_PER_EPOCH = 10
 """Loss values kept per epoch in the history."""
 
-Metrics = dict[str, float | None]
-
 
 @dataclass
 class History:
-    """What training left: losses and learning rates by step, selection metrics by epoch, the epoch that was kept."""
+    """What training left: losses and learning rates by step, selection metrics by epoch, the epoch that was kept.
+
+    `train_seconds` holds no evaluation; `selection_seconds` holds the evaluations and nothing else. `diverged` says why
+    there is no epoch to keep.
+    """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int | None = None
-    diverged: bool = False
+    best_epoch: float | None = None
+    diverged: str | None = None
     train_seconds: float = 0.0
+    selection_seconds: float = 0.0
     tokens: int = 0
     examples: int = 0
 
@@ -56,12 +62,13 @@ class TwoRateTrainer(Trainer):
         self,
         *,
         parameter_groups: list[dict[str, Any]],
-        evaluate: Callable[[nn.Module], Metrics] | None = None,
+        evaluate: Callable[[nn.Module, Examples], Metrics] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._parameter_groups = parameter_groups
         self._scores = evaluate
+        self.selection_seconds = 0.0
 
     def create_optimizer(self, *_: Any) -> torch.optim.Optimizer:
         """AdamW with torch's default betas and epsilon, as the authors (PAPERS.md, "Optimiser & what counts")."""
@@ -69,10 +76,15 @@ class TwoRateTrainer(Trainer):
         return self.optimizer
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float | None]:
-        """The scores of the selection split, by the family's own function where it has one."""
-        if self._scores is None:
-            return super().evaluate(*arguments, **options)
-        scores = {f"eval_{name}": value for name, value in self._scores(self.model).items()}
+        """The scores of the selection split, by the family's own function where it has one; the time is kept."""
+        synchronize()
+        started = time.perf_counter()
+        scores = super().evaluate(*arguments, **options) if self._scores is None else self._own_scores(self._scores)
+        self.selection_seconds += time.perf_counter() - started
+        return scores
+
+    def _own_scores(self, function: Callable[[nn.Module, Examples], Metrics]) -> Metrics:
+        scores = {f"eval_{name}": value for name, value in function(self.model, self.eval_dataset).items()}
         self.log(scores)
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
@@ -83,20 +95,20 @@ class TwoRateTrainer(Trainer):
 
 
 def parameter_groups(adapted: Adapted, recipe: dict[str, Any], decay_vectors: bool) -> list[dict[str, Any]]:
-    """AdamW's groups: adapter then head, decayed then not.
+    """AdamW's groups: adapter then head, decayed then not; `part` says which.
 
     Matrices are decayed and vectors are not, in the head and in every adapter, except where `decay_vectors` says that
     the method's own vector is (GPart's theta: PAPERS.md, "Optimiser & what counts").
     """
 
-    def split(parameters: list[tuple[str, nn.Parameter]], rate: float, vectors: bool) -> list[dict[str, Any]]:
-        decayed = [p for _, p in parameters if p.ndim > 1 or vectors]
-        plain = [p for _, p in parameters if not (p.ndim > 1 or vectors)]
+    def split(part: str, named: list[tuple[str, nn.Parameter]], rate: float, vectors: bool) -> list[dict[str, Any]]:
+        decayed = [p for _, p in named if p.ndim > 1 or vectors]
+        plain = [p for _, p in named if not (p.ndim > 1 or vectors)]
         groups = [(decayed, recipe["weight_decay"]), (plain, 0.0)]
-        return [{"params": group, "lr": rate, "weight_decay": decay} for group, decay in groups if group]
+        return [{"params": group, "lr": rate, "weight_decay": decay, "part": part} for group, decay in groups if group]
 
-    adapter = split(adapted.adapter_parameters(), recipe["learning_rate"], decay_vectors)
-    return adapter + split(adapted.head_parameters(), recipe["head_learning_rate"], False)
+    adapter = split("adapter", adapted.adapter_parameters(), recipe["learning_rate"], decay_vectors)
+    return adapter + split("head", adapted.head_parameters(), recipe["head_learning_rate"], False)
 
 
 def trainer(
@@ -107,12 +119,16 @@ def trainer(
     selection: Examples,
     folder: Path,
 ) -> TwoRateTrainer:
-    """The trainer of a run."""
+    """The trainer of a run.
+
+    Raises:
+        SpecError: if so many steps do not suit the method's own schedule.
+    """
     recipe, options = spec["recipe"], family.trainer_options()
     batches = math.ceil(len(train) / recipe["batch_size"])  # type: ignore[arg-type]  # not typed as sized
     steps_per_epoch = math.ceil(batches / recipe["accumulation"])
     total_steps = math.ceil(steps_per_epoch * recipe["epochs"])
-    arguments = TrainingArguments(
+    arguments = OneDeviceArguments(
         output_dir=str(folder / "trainer"),
         num_train_epochs=recipe["epochs"],
         per_device_train_batch_size=recipe["batch_size"],
@@ -149,7 +165,7 @@ def trainer(
         compute_metrics=options.compute_metrics,
         compute_loss_func=options.compute_loss_func,
         evaluate=options.evaluate,
-        callbacks=list(options.callbacks),
+        callbacks=[*options.callbacks, *_own_steps(adapted, total_steps)],
         parameter_groups=parameter_groups(adapted, recipe, spec["method"]["decay_vectors"]),
     )
     run.remove_callback(PrinterCallback)
@@ -162,17 +178,41 @@ def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
     """Train, and leave the model at the epoch with the best `primary` on the selection split (ties: earliest).
 
     The loss is the one metric of which less is better. A training loss that is not finite ends the training; the
-    history then says `diverged`.
+    history then says `diverged`, and so where no epoch has a finite score.
     """
     keeper = _BestEpoch(adapted, primary)
     run.add_callback(keeper)
     result = run.train()
     keeper.restore()
     history = keeper.history
-    history.train_seconds = float(result.metrics["train_runtime"])
+    if history.best_epoch is None and history.diverged is None:
+        history.diverged = f"no epoch has a finite {primary} on the selection split"
+    history.selection_seconds = run.selection_seconds
+    history.train_seconds = float(result.metrics["train_runtime"]) - run.selection_seconds
     history.tokens = int(run.state.num_input_tokens_seen)
     history.examples = round(len(run.train_dataset) * float(run.state.epoch or 0))
     return history
+
+
+def _own_steps(adapted: Adapted, steps: int) -> list[TrainerCallback]:
+    try:
+        step = adapted.own_step(steps)
+    except ValueError as error:
+        raise SpecError([" ".join(str(error).split())]) from error
+    return [_OwnStep(step)] if step else []
+
+
+class _OwnStep(TrainerCallback):
+    """Calls what a method does itself after each optimizer step."""
+
+    def __init__(self, step: Callable[[int], None]) -> None:
+        self._step = step
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """The gradients are still there."""
+        self._step(state.global_step)
 
 
 class _Progress(ProgressCallback):
@@ -196,13 +236,13 @@ class _BestEpoch(TrainerCallback):
 
     def __init__(self, adapted: Adapted, primary: str) -> None:
         self._adapted = adapted
+        # Once: a method that reallocates may freeze some of them on the way.
+        self._trainable = adapted.adapter_parameters() + adapted.head_parameters()
+        self._state: dict[str, Any] = {}
         self._primary = primary
         self._best: float | None = None
         self._values: dict[str, Tensor] = {}
         self.history = History()
-
-    def _trainable(self) -> list[tuple[str, nn.Parameter]]:
-        return self._adapted.adapter_parameters() + self._adapted.head_parameters()
 
     def on_log(
         self,
@@ -216,19 +256,19 @@ class _BestEpoch(TrainerCallback):
         """Keep the loss and both learning rates; a loss that is not finite ends the training."""
         if "loss" not in logs:
             return
-        rates = [group["lr"] for group in optimizer.param_groups] if optimizer else [logs.get("learning_rate")]
+        rates = {group["part"]: group["lr"] for group in optimizer.param_groups} if optimizer else {}
         loss = float(logs["loss"])
         self.history.steps.append(
             {
                 "step": state.global_step,
                 "epoch": state.epoch,
                 "loss": loss,
-                "learning_rate": rates[0],
-                "head_learning_rate": rates[-1],
+                "learning_rate": rates.get("adapter"),
+                "head_learning_rate": rates.get("head"),
             }
         )
         if not math.isfinite(loss):
-            self.history.diverged = True
+            self.history.diverged = "the training loss is not finite"
             control.should_training_stop = True
 
     def on_evaluate(
@@ -244,22 +284,35 @@ class _BestEpoch(TrainerCallback):
         What is measured before the first step is kept as epoch 0, and is not to be chosen.
         """
         selection = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
-        epoch = round(state.epoch or 0)
+        epoch = _as_epoch(state.epoch)
         score = selection.get(self._primary)
         score = -score if score is not None and self._primary == "loss" else score
         timing = ("runtime", "samples_per_second", "steps_per_second")
         self.history.epochs.append(
             {"epoch": epoch, "selection": {name: value for name, value in selection.items() if name not in timing}}
         )
-        if not epoch or score is None or not math.isfinite(score) or (self._best is not None and score <= self._best):
+        if (
+            not state.global_step
+            or score is None
+            or not math.isfinite(score)
+            or (self._best is not None and score <= self._best)
+        ):
             return
         self._best = score
         self.history.best_epoch = epoch
-        self._values = {name: parameter.detach().clone() for name, parameter in self._trainable()}
+        self._values = {name: parameter.detach().clone() for name, parameter in self._trainable}
+        self._state = dict(self._adapted.state)
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put the best epoch's values back; without one (never a finite score) the last stay."""
-        for name, parameter in self._trainable():
+        for name, parameter in self._trainable:
             if name in self._values:
                 parameter.copy_(self._values[name])
+        self._adapted.state.update(self._state)
+
+
+def _as_epoch(epochs: float | None) -> float:
+    """How many epochs are done, to 4 decimals; an int where they are whole."""
+    rounded = round(epochs or 0, 4)
+    return int(rounded) if rounded == int(rounded) else rounded

@@ -13,7 +13,7 @@ from tiny_backbones import ADAPTED_WEIGHTS, BACKBONES, HIDDEN, LAYERS, MERGEABLE
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
-from baselines import Adapted, BitFit, FullFineTuning, adapt, method_named
+from baselines import Adapted, BitFit, FullFineTuning, adapt
 from gpart import GPartConfig
 
 
@@ -298,11 +298,6 @@ def test_a_head_that_peft_would_widen_is_refused() -> None:
     distilbert = BACKBONES["distilbert"]
     with pytest.raises(ValueError, match=r"head: .*pre_classifier"):
         adapt(distilbert.new(), LoraConfig(target_modules=distilbert.targets), head=["classifier"], init_seed=0)
-
-
-def test_an_unknown_method_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(ValueError, match=r"'lor'.*bitfit, full, gpart, head, lora, unilora, untrained, vera"):
-        method_named("lor")
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(method: str, tmp_path: Path) -> None:

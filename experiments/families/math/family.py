@@ -47,12 +47,11 @@ class Math(Family):
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
         self.prompt = Prompt.model_validate(self.task["prompt"])
-        self._selection: Examples | None = None
         self._notes: dict[str, Any] = {}
 
     def check(self) -> list[str]:
         """See `Family.check`."""
-        errors = []
+        errors = super().check()
         if self.spec["protocol"]["name"] != "heldout":
             errors.append("protocol=best_on_dev: no epoch is chosen by generated answers; accepted: heldout")
         if self.spec["recipe"]["group_by_length"] and self.task["packing"]:
@@ -60,6 +59,10 @@ class Math(Family):
         if self.task["generation"] == "vllm":
             errors += generation_vllm.missing()
         return errors
+
+    def metric_names(self) -> Sequence[str]:
+        """See `Family.metric_names`: those that say of each answer whether it is right."""
+        return ("strict", "lenient")
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -107,29 +110,27 @@ class Math(Family):
             )
         if split == "train" and self.task["packing"]:
             encoded = examples.pack(encoded, self._context)
-        if split == "selection":
-            self._selection = encoded
         return encoded
 
     def trainer_options(self) -> TrainerOptions:
         """See `Family.trainer_options`; what is measured before the first step is kept as epoch 0."""
         pad = examples.padding_id(self.tokenizer)
         collator = examples.PackedCollator(pad) if self.task["packing"] else examples.PaddingCollator(pad)
-        selection = self._selection
         return TrainerOptions(
             collator,
             self.tokenizer,
             arguments={"eval_on_start": True, "remove_unused_columns": False},
-            evaluate=None if selection is None else lambda model: {"loss": self._loss(model, selection)},
+            evaluate=lambda model, selection: {"loss": self._loss(model, selection)},
             counts_tokens=not self.task["packing"],
         )
 
     def outputs(self, model: nn.Module, examples: Examples, batch_size: int) -> np.ndarray:
         """Logits (n, vocabulary) of the last token of each example, on which all of its tokens have a say."""
         parts = []
-        for logits, labels in self._forward(model, examples, batch_size):
-            last = (labels != IGNORED).long().cumsum(1).argmax(1)
-            parts.append(logits[torch.arange(len(last)), last].float().cpu())
+        with self.inference(model) as device:
+            for logits, labels in self._forward(model, examples, batch_size, device):
+                last = (labels != IGNORED).long().cumsum(1).argmax(1)
+                parts.append(logits[torch.arange(len(last)), last].float().cpu())
         return torch.cat(parts).numpy()
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
@@ -187,7 +188,8 @@ class Math(Family):
         if self.task["generation"] == "vllm":
             return generation_vllm.generate_vllm(adapted.merged_model(), self.tokenizer, prompts, **limits)
         batch_size = self.spec["recipe"]["eval_batch_size"]
-        return generation.generate(adapted.model, self.tokenizer, prompts, batch_size=batch_size, **limits)
+        with self.inference(adapted.model):
+            return generation.generate(adapted.model, self.tokenizer, prompts, batch_size=batch_size, **limits)
 
     @property
     def _context(self) -> int:
@@ -222,24 +224,21 @@ class Math(Family):
                 ]
             )
 
-    def _forward(self, model: nn.Module, rows: Examples, batch_size: int) -> Any:
-        """Logits (batch, length - 1, vocabulary) and the labels that they predict, batch by batch, dropout off."""
+    def _forward(self, model: nn.Module, rows: Examples, batch_size: int, device: torch.device) -> Any:
+        """Logits (batch, length - 1, vocabulary) and the labels that they predict, batch by batch."""
         collator = examples.PaddingCollator(examples.padding_id(self.tokenizer))
         loader: DataLoader[Any] = DataLoader(rows, batch_size=batch_size, collate_fn=collator)
-        device, was_training = next(model.parameters()).device, model.training
-        model.eval()
-        with torch.no_grad():
-            for batch in tqdm(loader, desc="reading", unit="batch", leave=False):
-                inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
-                yield model(**inputs, use_cache=False).logits[:, :-1], batch["labels"][:, 1:].to(device)
-        model.train(was_training)
+        for batch in tqdm(loader, desc="reading", unit="batch", leave=False):
+            inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+            yield model(**inputs, use_cache=False).logits[:, :-1], batch["labels"][:, 1:].to(device)
 
     def _loss(self, model: nn.Module, rows: Examples) -> float:
         """Mean cross-entropy in nats per learnt token, over all tokens of all examples alike."""
-        total, count = 0.0, 0
-        for logits, labels in self._forward(model, rows, self.spec["recipe"]["eval_batch_size"]):
-            total += float(_summed(logits, labels))
-            count += int((labels != IGNORED).sum())
+        total, count, batch_size = 0.0, 0, self.spec["recipe"]["eval_batch_size"]
+        with self.inference(model) as device:
+            for logits, labels in self._forward(model, rows, batch_size, device):
+                total += float(_summed(logits, labels))
+                count += int((labels != IGNORED).sum())
         return total / count
 
 

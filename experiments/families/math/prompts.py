@@ -65,7 +65,7 @@ class Prompt(Section):
 
     @classmethod
     def named(cls, name: object) -> object:
-        """The content of `conf/prompt/NAME.yaml`; what is no name stays as it is.
+        """The content of `prompt/NAME.yaml`, below conf/ or `--config-dir`; what is no name stays as it is.
 
         Raises:
             ValueError: if there is no such file, saying which there are.

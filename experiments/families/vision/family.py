@@ -14,15 +14,10 @@ from experiments.errors import SpecError
 from experiments.families.classification import Classification
 from experiments.families.family import Examples, TrainerOptions
 from experiments.families.vision import backbones, transforms
-from schema.run import RunSpec
 
 
 class Vision(Classification):
     """A run on a task of image classification."""
-
-    def __init__(self, spec: RunSpec) -> None:
-        super().__init__(spec)
-        self._training: transforms.ImageExamples | None = None
 
     @property
     def classes(self) -> int:
@@ -30,13 +25,13 @@ class Vision(Classification):
         return len(names(self.task["classes"]))
 
     def check(self) -> list[str]:
-        """Every option of augmentation, mixing and evaluation that timm does not have."""
+        """See `Family.check`; also every option of augmentation, mixing and evaluation that timm does not have."""
         groups = {
             "augmentation": transforms.TRAINING_OPTIONS,
             "mixing": transforms.MIXING_OPTIONS,
             "evaluation": transforms.EVALUATION_OPTIONS,
         }
-        return [
+        return super().check() + [
             f"task.{group}.{name}: unknown option; accepted: {', '.join(sorted(accepted))}"
             for group, accepted in groups.items()
             for name in self.task[group]
@@ -66,8 +61,7 @@ class Vision(Classification):
             return transforms.ImageExamples(rows, transform, **shared)
         transform = transforms.training_transform(size, statistics, self.task["augmentation"])
         mix = transforms.mixing(self.classes, self.task["mixing"])
-        self._training = transforms.ImageExamples(rows, transform, seed=self.spec["seeds"]["data"], mix=mix, **shared)
-        return self._training
+        return transforms.ImageExamples(rows, transform, seed=self.spec["seeds"]["data"], mix=mix, **shared)
 
     def trainer_options(self) -> TrainerOptions:
         """See `Family.trainer_options`."""
@@ -77,7 +71,7 @@ class Vision(Classification):
             compute_metrics=self.scorer(),
             arguments={"remove_unused_columns": False},
             compute_loss_func=transforms.soft_target_loss if mixes else None,
-            callbacks=(transforms.SetEpoch(self._training),) if self._training else (),
+            callbacks=(transforms.SetEpoch(),),
             counts_tokens=False,
         )
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 Transform = Callable[[Image.Image], Tensor]
@@ -242,20 +242,21 @@ class ImageExamples(Dataset[dict[str, Any]]):
 
 
 class SetEpoch(TrainerCallback):
-    """Tells training examples which epoch begins, whatever samplers the Trainer's loader is wrapped in.
-
-    Args:
-        examples: the training examples.
-    """
-
-    def __init__(self, examples: ImageExamples) -> None:
-        self._examples = examples
+    """Tells the training examples which epoch begins, whatever samplers the Trainer's loader is wrapped in."""
 
     def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        train_dataloader: DataLoader[Any],
+        **_: Any,
     ) -> None:
         """`state.epoch` counts finished epochs, and is a fraction where training resumes inside of one."""
-        self._examples.set_epoch(int(state.epoch or 0))
+        examples = train_dataloader.dataset
+        assert isinstance(examples, ImageExamples)
+        examples.set_epoch(int(state.epoch or 0))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -328,7 +328,7 @@ def train(
 @pytest.mark.parametrize("callback", [True, False])
 def test_the_trainer_tells_the_epoch_to_its_examples(rows, tmp_path, workers, callback):
     of = examples(rows, {}, seed=5)
-    trainer = train(of, tmp_path, workers, (SetEpoch(of),) if callback else ())
+    trainer = train(of, tmp_path, workers, (SetEpoch(),) if callback else ())
     seen = torch.cat(trainer.model.seen)
     for epoch in range(2):
         of.set_epoch(epoch)
@@ -339,7 +339,7 @@ def test_the_trainer_tells_the_epoch_to_its_examples(rows, tmp_path, workers, ca
 def test_the_callback_counts_finished_epochs(rows):
     of = examples(rows, {})
     state = type("State", (), {"epoch": 1.4})()
-    SetEpoch(of).on_epoch_begin(None, state, None)
+    SetEpoch().on_epoch_begin(None, state, None, train_dataloader=DataLoader(of))
     expected = pixels(of)
     of.set_epoch(1)
     assert torch.equal(pixels(of), expected)

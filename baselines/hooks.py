@@ -1,0 +1,76 @@
+"""What the suite knows of a method beside its configuration: how to count what no parameter or buffer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peft import PeftModel, UniLoraConfig
+from peft.tuners.unilora.layer import UniLoraLayer
+
+from gpart import GPartConfig
+
+ADAPTER = "default"
+"""Name of the one adapter of a model."""
+
+Measure = Callable[[PeftModel], int]
+
+
+def nothing(model: PeftModel) -> int:
+    """The measure of a method that has none of what is measured."""
+    return 0
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Counts in an adapted model that are a method's own.
+
+    Attributes:
+        dead_coordinates: trainable values on which no weight depends.
+        cached_bytes: bytes of state kept outside of parameters and buffers.
+        adapted_biases: entries of biases that the method changes without training them themselves.
+    """
+
+    dead_coordinates: Measure = nothing
+    cached_bytes: Measure = nothing
+    adapted_biases: Measure = nothing
+
+
+def hooks_of(config: Any) -> Hooks:
+    """The hooks of the method that `config` configures; most need none."""
+    return HOOKS.get(type(config), Hooks())
+
+
+def _unilora_dead_coordinates(model: PeftModel) -> int:
+    """Entries of the vector that no entry of any A or B uses.
+
+    PEFT's assignment is balanced, so there are some only where d exceeds the number of entries; the count needs no
+    look at the indices, which have no values on the meta device.
+    """
+    layers = [module for module in model.modules() if isinstance(module, UniLoraLayer)]
+    entries = sum(ids[ADAPTER].numel() for m in layers for ids in (m.unilora_indices_A, m.unilora_indices_B))
+    config = model.peft_config[ADAPTER]
+    return max(0, config.theta_d_length - entries)
+
+
+def _gpart_dead_coordinates(model: PeftModel) -> int:
+    """Entries of the vector whose group is empty."""
+    return int(model.base_model.partition(ADAPTER).dead)
+
+
+def _gpart_cached_bytes(model: PeftModel) -> int:
+    """Bytes of the group ids that the partition keeps at present."""
+    return int(model.base_model.partition(ADAPTER).cached_bytes)
+
+
+def _gpart_adapted_biases(model: PeftModel) -> int:
+    """Entries of the biases that take part in the partition."""
+    return sum(layer.bias for layer in model.base_model.partition(ADAPTER).layers)
+
+
+HOOKS: Mapping[type, Hooks] = {
+    GPartConfig: Hooks(_gpart_dead_coordinates, _gpart_cached_bytes, _gpart_adapted_biases),
+    UniLoraConfig: Hooks(_unilora_dead_coordinates),
+}
+"""By class of configuration."""
