@@ -111,6 +111,11 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     wrong_columns = _column_errors(chosen, str(OmegaConf.select(composed, "task.name")))
     if sweep or wrong_columns:
         return wrong_columns + errors
+    return errors + _parse_errors(composed, known)
+
+
+def _parse_errors(composed: DictConfig, known: list[Override]) -> list[str]:
+    """What the whole configuration says to values set in it."""
     # Set here rather than composed again: composing takes a tenth of a second.
     for override in known:
         if not override.is_delete():
@@ -118,8 +123,8 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     try:
         parse(composed)
     except SpecError as error:
-        errors += error.errors
-    return errors
+        return error.errors
+    return []
 
 
 def _column_errors(chosen: list[Override], task: str) -> list[str]:

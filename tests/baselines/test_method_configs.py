@@ -14,6 +14,7 @@ from schema.sections import Method
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "method"
 FILES = sorted(FOLDER.rglob("*.yaml"))
+KNOWN = {"gpart", "lora", "unilora", "vera", "full", "bitfit", "head", "untrained"}
 RUN = {
     "backbone": {"target_modules": ["query", "value"]},
     "recipe": {"dropout": 0.1},
@@ -33,11 +34,8 @@ def resolved(file: Path, d: int = 24) -> Method:
     return method
 
 
-NAMES = {"gpart", "lora", "unilora", "vera", "full", "bitfit", "head", "untrained"}
-
-
 def test_the_methods_of_the_comparison_are_there() -> None:
-    assert {file.stem for file in FILES} >= NAMES
+    assert {file.stem for file in FILES} >= KNOWN
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -45,7 +43,7 @@ def test_the_file_configures_its_method(file: Path) -> None:
     method = resolved(file)
     assert method.name == file.stem
     config = method_config(method.config)
-    if file.stem in NAMES:
+    if file.stem in KNOWN:
         assert method.decay_vectors == (file.stem == "gpart")
     bert = BACKBONES["bert"]
     head = [] if file.stem == "untrained" else bert.head

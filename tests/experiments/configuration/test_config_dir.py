@@ -86,9 +86,11 @@ def test_it_is_forgotten_afterwards(folder: Path) -> None:
 
 
 def test_hydra_finds_its_groups_and_its_recipe_by_method_backbone_and_task(folder: Path, run_py: Runner) -> None:
-    ended = run_py(*MINE, "--config-dir", str(folder), "--cfg", "job", "--resolve")
+    # Flags between overrides, and the null that config.yaml itself has: both need the words put in order for Hydra.
+    ended = run_py(*MINE, "--config-dir", str(folder), "profile=null", "--cfg", "job", "seed=3", "--resolve")
     assert (ended.returncode, ended.stderr) == (0, "")
     config = yaml.safe_load(ended.stdout)
+    assert config["seed"] == 3
     assert config["recipe"]["name"] == "fourier/mine/glue/mine"
     assert (config["recipe"]["epochs"], config["recipe"]["d"]) == (7, 100)
     assert config["method"]["config"]["_target_"] == "peft.FourierFTConfig"
