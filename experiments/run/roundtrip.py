@@ -79,9 +79,9 @@ def round_trip(
         predictions changed of how many, `unmerge` also how many weight entries; or a text that begins with "not
         applicable", "failed" or "skipped".
     """
-    probe = _Probe(adapted.model, family, examples)
     tolerance = TOLERANCES[family.spec["recipe"].get("precision", "float32")]
     try:
+        probe = _Probe(adapted.model, family, examples)
         reloaded = adapted.reload(fresh_backbone(), folder)
         reloaded.model.to(next(adapted.model.parameters()).device)
         result: dict[str, Outcome] = {"reload": probe.compared(reloaded.model, tolerance.reload)}
@@ -98,8 +98,8 @@ def broken(result: Mapping[str, Outcome]) -> str | None:
     That is a difference beyond its tolerance, or a checkpoint that could not be reloaded. A merge that fails does not:
     the scores are those of the model as it was trained.
     """
-    lines = [f"{step}: {part}" for step, part in result.items() if isinstance(part, str) and step == "reload"]
-    lines = [line for line in lines if line.startswith("reload: failed")]
+    reload = result["reload"]
+    lines = [f"reload: {reload}"] if isinstance(reload, str) and not reload.startswith("skipped") else []
     for step, part in result.items():
         if isinstance(part, dict) and not part["max_abs_logit_difference"] <= part["tolerance"]:
             lines.append(
@@ -131,17 +131,25 @@ class _Probe:
 
 def _merging(adapted: Adapted, reference: Adapted, probe: _Probe, tolerance: float) -> dict[str, Outcome]:
     """`merge` and `unmerge`; the backbone of `reference` is what unmerging should give again."""
+
+    def merge() -> dict[str, Any]:
+        adapted.merge()
+        return probe.compared(adapted.model, tolerance)
+
+    def unmerge() -> dict[str, Any]:
+        with warnings.catch_warnings():
+            # A method may warn that subtracting leaves a rounding difference; it is measured here instead.
+            warnings.simplefilter("ignore", UserWarning)
+            adapted.unmerge()
+        return {**probe.compared(adapted.model, tolerance), "changed_weights": _changed(adapted, reference)}
+
     result: dict[str, Outcome] = {}
-    for step, change in (("merge", adapted.merge), ("unmerge", adapted.unmerge)):
+    for step, measure in (("merge", merge), ("unmerge", unmerge)):
         try:
-            with warnings.catch_warnings():
-                # A method may warn that subtracting leaves a rounding difference; it is measured here instead.
-                warnings.simplefilter("ignore", UserWarning)
-                change()
-            result[step] = probe.compared(adapted.model, tolerance)
+            result[step] = measure()
         except Exception as error:  # as above
             return {**result, step: _failure(error)}
-    return {**result, "unmerge": {**result["unmerge"], "changed_weights": _changed(adapted, reference)}}  # type: ignore[dict-item]
+    return result
 
 
 def _changed(adapted: Adapted, reference: Adapted) -> int:
