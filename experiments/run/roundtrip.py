@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -79,19 +80,19 @@ def round_trip(
         predictions changed of how many, `unmerge` also how many weight entries; or a text that begins with "not
         applicable", "failed" or "skipped".
     """
-    probe = _Probe(adapted.model, family, examples)
     tolerance = TOLERANCES[family.spec.recipe.precision]
     try:
+        probe = _Probe(adapted.model, family, examples)
         reloaded = adapted.reload(fresh_backbone(), folder)
         reloaded.model.to(next(adapted.model.parameters()).device)
-        result = RoundTrip(reload=probe.compared(reloaded.model, tolerance.reload))
+        reload = probe.compared(reloaded.model, tolerance.reload)
     except Exception as error:  # the run's scores stand, whatever its proof runs into
         return skipped("nothing was reloaded").model_copy(update={"reload": _failure(error)})
     if not adapted.can_merge:
-        result.merge = result.unmerge = f"not applicable: {adapted.name} has nothing to merge"
-        return result
-    result.unmerge = "skipped: nothing was merged"
-    return result.model_copy(update=_merging(adapted, reloaded, probe, tolerance.merge))
+        reason = f"not applicable: {adapted.name} has nothing to merge"
+        return RoundTrip(reload=reload, merge=reason, unmerge=reason)
+    merged = _merging(adapted, reloaded, probe, tolerance.merge)
+    return skipped("nothing was merged").model_copy(update={"reload": reload, **merged})
 
 
 def broken(result: RoundTrip) -> str | None:
@@ -100,14 +101,16 @@ def broken(result: RoundTrip) -> str | None:
     That is a difference beyond its tolerance, or a checkpoint that could not be reloaded. A merge that fails does not:
     the scores are those of the model as it was trained.
     """
-    failed = isinstance(result.reload, str) and result.reload.startswith("failed")
-    lines = [f"reload: {result.reload}"] if failed else []
-    for step in STEPS:
-        part = getattr(result, step)
-        if isinstance(part, Comparison) and not (part.max_abs_logit_difference or 0.0) <= (part.tolerance or 0.0):
+    reload = result.reload
+    lines = [f"reload: {reload}"] if isinstance(reload, str) and not reload.startswith("skipped") else []
+    for step, part in (("reload", result.reload), ("merge", result.merge), ("unmerge", result.unmerge)):
+        if not isinstance(part, Comparison) or part.tolerance is None:
+            continue
+        size = math.nan if part.max_abs_logit_difference is None else part.max_abs_logit_difference
+        if not size <= part.tolerance:
             lines.append(
-                f"{step}: logits differ by up to {part.max_abs_logit_difference:.3g} (accepted: "
-                f"{part.tolerance:.3g}), {part.changed_predictions} of {part.examples} predictions changed"
+                f"{step}: logits differ by up to {size:.3g} (accepted: {part.tolerance:.3g}), "
+                f"{part.changed_predictions} of {part.examples} predictions changed"
             )
     return "; ".join(lines) or None
 
@@ -134,17 +137,26 @@ class _Probe:
 
 def _merging(adapted: Adapted, reference: Adapted, probe: _Probe, tolerance: float) -> dict[str, Outcome]:
     """`merge` and `unmerge`; the backbone of `reference` is what unmerging should give again."""
+
+    def merge() -> Comparison:
+        adapted.merge()
+        return probe.compared(adapted.model, tolerance)
+
+    def unmerge() -> Comparison:
+        with warnings.catch_warnings():
+            # A method may warn that subtracting leaves a rounding difference; it is measured here instead.
+            warnings.simplefilter("ignore", UserWarning)
+            adapted.unmerge()
+        compared = probe.compared(adapted.model, tolerance)
+        compared.changed_weights = _changed(adapted, reference)
+        return compared
+
     result: dict[str, Outcome] = {}
-    for step, change in (("merge", adapted.merge), ("unmerge", adapted.unmerge)):
+    for step, measure in (("merge", merge), ("unmerge", unmerge)):
         try:
-            with warnings.catch_warnings():
-                # A method may warn that subtracting leaves a rounding difference; it is measured here instead.
-                warnings.simplefilter("ignore", UserWarning)
-                change()
-            compared = result[step] = probe.compared(adapted.model, tolerance)
+            result[step] = measure()
         except Exception as error:  # as above
             return {**result, step: _failure(error)}
-    compared.changed_weights = _changed(adapted, reference)
     return result
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from transformers.training_args import ParallelMode
 
-from experiments.run import devices
-from tests.experiments.test_run import run
+from experiments.commands import reevaluate
+from experiments.configuration.spec import RunSpec
+from experiments.run import devices, execute
+from tests.experiments.test_run import folder_of, run
 
 
 @pytest.fixture
@@ -37,6 +39,21 @@ def test_what_is_visible_and_not_used_is_said(visible: int, used: int, said: boo
 def test_the_record_says_how_many_were_visible_and_used(tiny: list[str]) -> None:
     result = run(*tiny, "method=head", "task=glue/sst2", "recipe.epochs=1")
     assert result["provenance"]["accelerators"] == devices.accelerators(torch.accelerator.device_count())
+
+
+@pytest.mark.parametrize("method", ["head", "gpart"])
+def test_a_run_and_what_is_made_of_it_again_are_on_the_accelerator(
+    method: str, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(*tiny, f"method={method}", "task=glue/sst2", "recipe.epochs=1")
+    folder = folder_of(tmp_path / "outputs", result["id"])
+    # The one device besides the CPU that is everywhere stands for an accelerator; nothing is computed on it here.
+    monkeypatch.setattr(devices, "device", lambda: torch.device("meta"))
+    monkeypatch.setattr(reevaluate, "device", lambda: torch.device("meta"))
+    loaded = execute._load(RunSpec(result["config"]), {"provenance": {}, "cost": {}})
+    again = reevaluate.reload(folder, {})
+    for adapted in (loaded.adapted, again.adapted):
+        assert all(parameter.is_meta for parameter in adapted.model.parameters())
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,42 @@ def test_unmerged_weights_are_counted_against_the_reloaded_backbone(trained: Tra
     assert part["changed_weights"] == changed > 0
 
 
+@pytest.mark.parametrize("trained", ["lora"], indirect=True)
+@pytest.mark.parametrize(
+    ("error", "said", "breaks"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "skipped: out of memory (CUDA out of memory)", False),
+        (NotImplementedError("no such thing"), "not applicable: no such thing", True),
+        (OSError("gone"), "failed: OSError: gone", True),
+    ],
+)
+def test_short_memory_breaks_nothing_and_what_cannot_be_reloaded_does(
+    error: Exception, said: str, breaks: bool, trained: Trained
+) -> None:
+    def fresh() -> torch.nn.Module:
+        raise error
+
+    trip = trained.trip(fresh)
+    assert trip == {**roundtrip.skipped("nothing was reloaded"), "reload": said}
+    assert (roundtrip.broken(trip) is not None) == breaks
+
+
+@pytest.mark.parametrize("trained", ["lora"], indirect=True)
+def test_the_reloaded_model_computes_where_the_trained_one_does(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def outputs(family: Any, model: torch.nn.Module, *_: Any) -> np.ndarray:
+        seen.append({parameter.device.type for parameter in model.parameters()})
+        return np.zeros((2, 2))
+
+    monkeypatch.setattr(type(trained.subject.family), "outputs", outputs)
+    trained.subject.adapted.model.to("meta")  # the one device besides the CPU that is everywhere
+    trained.trip()
+    assert seen[:2] == [{"meta"}, {"meta"}]
+
+
 @pytest.mark.parametrize("trained", ["gpart"], indirect=True)
 @pytest.mark.parametrize("precision", roundtrip.TOLERANCES)
 def test_gpart_is_exact_in_every_precision(trained: Trained, precision: str) -> None:
