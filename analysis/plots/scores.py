@@ -202,9 +202,12 @@ def machine(provenance: Provenance) -> str:
 
 
 def _costs(group: Group, run: Run) -> tuple[float | None, float | None]:
+    """Seconds of training with the evaluation after each epoch, and peak memory in GiB."""
     found = group.record(run).cost
     memory = found.peak_memory_bytes
-    return found.train_seconds, None if memory is None else memory / _GIB
+    # In records of schema 1 the training time holds the evaluations, which have no time of their own there.
+    seconds = None if found.train_seconds is None else found.train_seconds + (found.selection_seconds or 0)
+    return seconds, None if memory is None else memory / _GIB
 
 
 def _cost_figure(group: Group, cells: Sequence[tuple[Row, Sequence[Run]]], machine: str, part: str) -> Figure:

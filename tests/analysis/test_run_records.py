@@ -235,3 +235,11 @@ def test_a_projections_own_seed_is_no_setting(runs: Path, name: str) -> None:
     run = read_run(write(runs, identified(content)))
     assert run.own_seeds == {f"method.config.{name}": 7}
     assert f"method.config.{name}" not in run.settings
+
+
+def test_what_tables_need_not_is_read_when_it_is_asked_for(runs: Path) -> None:
+    run = read_run(write(runs, record(history={"steps": [{"step": 1}], "epochs": [], "best_epoch": None})))
+    assert run.state == "ok"
+    with pytest.raises(InputError, match=r"record\.json: history\.steps\.0\.epoch: missing") as error:
+        run.record()
+    assert len(error.value.lines) == 1

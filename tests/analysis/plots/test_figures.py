@@ -16,7 +16,7 @@ from analysis.plots import FORMATS, KINDS, Figure, figures, render
 from analysis.plots.style import RC, STYLES, Styles
 from analysis.records import read_runs
 from analysis.statistics import summarize
-from tests.analysis.conftest import RecordWriter, record, write
+from tests.analysis.conftest import RecordWriter, lowered, record, write
 from tests.analysis.plots.conftest import METHODS, history, isometry, landscape, measured
 
 
@@ -169,6 +169,13 @@ def test_costs_of_two_machines_are_two_figures(runs: Path) -> None:
     assert [figure.data["row"].tolist() for figure in figures_] == [["lora, r=8"], ["full"]]
     assert [figure.data["peak_memory_gib"].item() for figure in figures_] == [1.0, 2.0]
     assert "threads 8" in figures_[1].caption
+
+
+def test_training_time_holds_the_evaluations_whether_or_not_they_have_a_time_of_their_own(runs: Path) -> None:
+    write(runs, record("lora", cost={"train_seconds": 50.0, "selection_seconds": 10.0}))
+    write(runs, lowered(record("full", cost={"train_seconds": 60.0})))
+    (figure,) = drawn(runs, "cost")
+    assert figure.data["train_seconds"].tolist() == [60.0, 60.0]
 
 
 def test_ratios_have_every_recorded_value_of_every_method(everything: Path) -> None:
