@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from analysis.records import InputError, Value, flatten, read_json
 from analysis.statistics import median_interval
+from schema.bench import SCHEMA, BenchRecord
+from schema.part import first_error
 
-SCHEMA = 1
 PARTS = ("passes", "updates", "attach", "first_use", "one_pass")
 """What is timed of a step; a step's time is the sum of those that its record has."""
 _TOP_LEVEL = frozenset({"schema", "bench", "setting", "rounds", "steps", "threads", "device", "targets", "provenance"})
@@ -117,46 +120,45 @@ def by_name(benches: Sequence[Bench]) -> dict[str, list[Bench]]:
 
 
 def _read(path: Path) -> Bench:
-    record = read_json(path)
+    content = read_json(path)
     accepted = "accepted: what `python -m experiments bench` writes"
-    if not isinstance(record, dict) or not record.keys() >= _TOP_LEVEL:
-        missing = _TOP_LEVEL - set(record if isinstance(record, dict) else ())
+    if not isinstance(content, dict) or not content.keys() >= _TOP_LEVEL:
+        missing = _TOP_LEVEL - set(content if isinstance(content, dict) else ())
         raise InputError([f"{path}: not a bench record (no {', '.join(sorted(missing))}); {accepted}"])
-    if record["schema"] != SCHEMA:
-        raise InputError([f"{path}: schema={record['schema']}: unknown version of a bench record; accepted: {SCHEMA}"])
+    if (version := content.get("schema")) != SCHEMA:
+        raise InputError([f"{path}: schema={version}: unknown version of a bench record; accepted: {SCHEMA}"])
     try:
-        bench = _bench(path.stem, record)
+        bench = _bench(path.stem, BenchRecord.model_validate(content))
         for targets, methods in bench.measured.items():
             for method in methods:
                 _check(bench, targets, method)
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except ValidationError as error:
+        raise InputError([f"{path}: not a bench record ({first_error(error)}); {accepted}"]) from None
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError([f"{path}: not a bench record ({type(error).__name__}: {error}); {accepted}"]) from None
     return bench
 
 
-def _bench(name: str, record: Mapping[str, Any]) -> Bench:
-    setting, provenance = record["setting"], record["provenance"]
-    kept = {"git_sha", "git_dirty", "packages"}
-    aside = {"contenders", "authors", "rounds", "steps"}
-    configs = {**setting["contenders"], **(setting.get("authors") or {})}
-    measured = {targets: part["measured"] for targets, part in record["targets"].items()}
+def _bench(name: str, record: BenchRecord) -> Bench:
+    setting, provenance = record.setting, record.provenance
+    measured = {targets: part.measured for targets, part in record.targets.items()}
     used = sorted({method for methods in measured.values() for method in methods})
     terms = {
-        "setting": {key: value for key, value in setting.items() if key not in aside},
-        "method": {method: json.dumps(configs[method], sort_keys=True) for method in used},
-        "device": record["device"],
-        "threads": record["threads"],
-        "hardware": dict(provenance["hardware"]),
+        "setting": setting.model_dump(exclude={"contenders", "authors", "rounds", "steps"}),
+        "method": {method: json.dumps(setting.configs[method], sort_keys=True) for method in used},
+        "device": record.device,
+        "threads": record.threads,
+        "hardware": provenance.hardware,
     }
     return Bench(
-        name=record["bench"],
+        name=record.bench,
         record=name,
-        baseline=setting["baseline"],
-        rounds=record["rounds"],
-        steps=record["steps"],
+        baseline=setting.baseline,
+        rounds=record.rounds,
+        steps=record.steps,
         measured=measured,
         terms=flatten(terms),
-        environment=flatten({key: value for key, value in provenance.items() if key in kept}),
+        environment=flatten(provenance.model_dump(include={"git_sha", "git_dirty", "packages"})),
     )
 
 

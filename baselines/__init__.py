@@ -7,6 +7,7 @@ PEFT's methods are used as they are; only what PEFT lacks (full fine-tuning, Bit
 
 import gpart  # noqa: F401  first: it repairs a torchvision that does not fit torch
 from baselines.adapted import Adapted
+from baselines.configuration import config_errors, method_config
 from baselines.errors import MethodError
 from baselines.registry import adapt
 from baselines.selection import BitFit, FullFineTuning, HeadOnly, TrainableSelection, Untrained
@@ -20,4 +21,6 @@ __all__ = [
     "TrainableSelection",
     "Untrained",
     "adapt",
+    "config_errors",
+    "method_config",
 ]

@@ -21,7 +21,7 @@ def adapt(model: nn.Module, config: Any, *, head: Sequence[str], init_seed: int)
 
     Args:
         model: a backbone whose head is already initialised; the head keeps its values.
-        config: what `hydra.utils.instantiate` makes of a method's `config`; it is not changed.
+        config: what `method_config` makes of a method's `config`; it is not changed.
         head: names of the modules that make up the head; a name stands for every module that ends in it.
         init_seed: seed of the method's random trainable initial values. The global generator is left as it was.
 

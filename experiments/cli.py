@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.configuration.command_line import CommandLine
 from experiments.configuration.groups import CONF, searched
-from experiments.configuration.overrides import needless, override_errors
+from experiments.configuration.overrides import needless, override_errors, spelled
 from experiments.configuration.spec import parse
 from experiments.configuration.usage import usage
 from experiments.errors import RunFailed, SpecError
@@ -61,7 +61,7 @@ def main() -> int:
         _print_errors(errors)
         return 2
     # Hydra's parser takes flags before overrides, or behind them all, and no null for a group.
-    sys.argv[1:] = [*line.flags, *(word for word in line.overrides if not needless(word))]
+    sys.argv[1:] = [*line.flags, *(spelled(word) for word in line.overrides if not needless(word))]
     _silence()
     with searched(line.config_dir):
         return _composed_and_run()

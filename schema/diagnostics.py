@@ -75,7 +75,7 @@ class JacobianPoint(Part):
     smallest: Annotated[Number, "smallest; 0 where directions change nothing"]
     condition: Annotated[Number, "`largest` over `smallest`; null where that is infinite"]
     null_directions: Annotated[
-        Number,
+        int | float | None,
         "dimension of the trained directions that change nothing to first order: whose singular value is below 1e-6 of "
         "their block's largest, which float64 cannot tell from 0 in JᵀJ",
     ]

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from schema.identity import VERSION, run_id
 from schema.marks import hashed
+from schema.part import first_error
 from schema.record import SCHEMA, Record
 from schema.run import RunSpec
 from schema.validation import shown
@@ -40,7 +41,7 @@ def read(values: object, without: Collection[str] = ()) -> Record:
     try:
         record = Record.model_validate(_raised(kept) if values["schema"] == 1 else kept)
     except ValidationError as error:
-        raise ValueError(_line(error)) from None
+        raise ValueError(first_error(error)) from None
     _check(record)
     return record
 
@@ -71,17 +72,6 @@ def _mapping(values: Mapping[str, object], name: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name}={shown(value)}: not accepted; accepted: a mapping")
     return value
-
-
-def _line(error: ValidationError) -> str:
-    """The first of a model's errors: key, value, and what would be accepted."""
-    detail = error.errors(include_url=False)[0]
-    key = ".".join(map(str, detail["loc"]))
-    if detail["type"] == "missing":
-        return f"{key}: missing; accepted: a record with every key"
-    if detail["type"] == "extra_forbidden":
-        return f"{key}: unknown key; accepted: the keys of docs/RECORD.md"
-    return f"{key}={shown(detail['input'])[:80]}: not accepted; {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _check(record: Record) -> None:

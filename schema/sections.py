@@ -5,6 +5,7 @@ A family's own keys are fields of subclasses of `Task` and `Backbone` beside its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -30,6 +31,9 @@ from schema.values import (
 )
 
 SourceName = Literal["hub", "local", "embedded"]
+
+_SPLITS = ("train", "selection", "test")
+"""The roles of a data set's splits."""
 
 
 class Seeds(Section):
@@ -64,6 +68,24 @@ class HubRows(Section):
     files: Annotated[Texts | None, REFERENCE, "the file of each split, where files are not named by splits"] = None
 
 
+class TestRows(Section):
+    """Rows of a data set that a task is tested on, where it is another than its own."""
+
+    __test__ = False  # no test of pytest's
+
+    name: Annotated[Text, RESULT, "as in `task=NAME`"]
+    inputs: Annotated[Names, RESULT, "the columns that a model is given"]
+    label: Annotated[Text, RESULT, "the column of the label"]
+    label_type: Annotated[Literal["class", "text"], neutral_at("class"), "`text`: a solution to be learnt"] = "class"
+    classes: Annotated[Names | Count | None, RESULT, "names in the order of their ids, or how many"] = None
+    splits: Annotated[Texts, RESULT, "the data set's split for `test`"]
+    hub: HubRows = Field(default_factory=HubRows)
+
+    def problems(self) -> list[str]:
+        """No split to be tested on."""
+        return [] if "test" in self.splits else ["splits.test: missing; accepted: a text"]
+
+
 class Task(Section):
     """A task: whose rows, which columns, which scores."""
 
@@ -81,14 +103,41 @@ class Task(Section):
         Names | Count | Literal["folder"] | None,
         RESULT,
         "names in the order of their ids, or how many; `folder`: those of the folder; null: a regression",
-    ] = None
-    metric: Annotated[Text, RESULT, "whose scores are computed"]
-    primary_metric: Annotated[Text, RESULT, "the score that selects the epoch and that tables show"]
+    ]
+    metrics: Annotated[
+        Names, RESULT, "the scores that are computed; the first one selects the epoch and stands in tables"
+    ]
     splits: Annotated[Texts, RESULT, "the data set's split for `train`, `test` and, where there is one, `selection`"]
     selection_fraction: Annotated[Share | None, neutral_at(None), "the part of train that selects"] = None
     extra_test: Annotated[Texts, RESULT, "further test splits by name"] = Field(default_factory=dict)
     rows_of: Annotated[Text | None, neutral_at(None), "the task whose rows these are, where another's"] = None
     hub: HubRows = Field(default_factory=HubRows)
+
+    @property
+    def tested_on(self) -> Mapping[str, TestRows]:
+        """The data sets of its tests by name, the first of them "test"; none where its own splits are the tests."""
+        return {}
+
+    @property
+    def primary_metric(self) -> str:
+        """The score that selects the epoch and that tables show."""
+        return self.metrics[0]
+
+    @property
+    def needed_splits(self) -> tuple[str, ...]:
+        """The splits without which there is nothing to train on, or nothing to be tested on."""
+        return ("train", "test")
+
+    def problems(self) -> list[str]:
+        """Splits that are missing, unknown or those that train, and scores that are named twice."""
+        lines = [f"splits.{name}: missing; accepted: a text" for name in self.needed_splits if name not in self.splits]
+        for name, split in self.splits.items():
+            if name not in _SPLITS:
+                lines.append(f"splits.{name}={split}: no such split; accepted: {', '.join(_SPLITS)}")
+            elif name != "train" and split == self.splits.get("train"):
+                lines.append(f"splits.{name}={split}: the rows that train; accepted: another split")
+        twice = [name for name in dict.fromkeys(self.metrics) if self.metrics.count(name) > 1]
+        return lines + [f"metrics={name}: named twice; accepted: each score once" for name in twice]
 
 
 class Data(Section):

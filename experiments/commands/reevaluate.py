@@ -24,6 +24,7 @@ from experiments.families.family import Family
 from experiments.families.math.family import Math, rescored
 from experiments.families.math.generation import Comparison, compare_batched
 from experiments.families.math.harness import harness_scores
+from experiments.families.math.section import MathTask
 from experiments.records import record
 from experiments.run import preflight
 from experiments.run.devices import device
@@ -108,12 +109,13 @@ def rescore(folder: Path) -> tuple[Scores, Scores]:
         SpecError: if there is no such run.
     """
     result = _scored(folder, "math")
-    task, frame = result.config.task, pd.read_parquet(folder / "predictions.parquet")
+    task, frame = _math_task(result), pd.read_parquet(folder / "predictions.parquet")
     then: Scores = {}
     now: Scores = {}
     for split, scored in {"test": result.metrics.test or {}, **result.metrics.further_tests}.items():
         part = frame[frame["split"] == split]
         scores = rescored(list(part["generation"]), list(part["gold"]), task, split)
+        scores = {name: value for name, value in scores.items() if name in scored}
         prefix = "" if split == "test" else f"{split} "
         now |= {f"{prefix}{name}": value for name, value in scores.items()}
         then |= {f"{prefix}{name}": scored[name] for name in scores}
@@ -165,6 +167,13 @@ def _scored(folder: Path, task_family: str | None) -> Record:
             [f"RUN={folder}: no record of {kind} that was scored; accepted: a folder with such a record.json"]
         )
     return result
+
+
+def _math_task(result: Record) -> MathTask:
+    """The task of a run on mathematical reasoning; of schema 1 too, which names one score alone."""
+    values = result.config.task.model_dump(mode="json")
+    older = {name: values.pop(name, None) for name in ("metric", "primary_metric")}
+    return MathTask.model_validate({**values, "metrics": values["metrics"] or [older["primary_metric"]]})
 
 
 def _moved(spec: RunSpec, overrides: Mapping[str, str | None]) -> RunSpec:

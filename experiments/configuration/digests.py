@@ -26,8 +26,8 @@ def cache_folder() -> Path:
 def file_digest(path: Path) -> str:
     """sha256, in hex, of a file's bytes.
 
-    That of a large file is kept in the cache under its path, and stands for as long as its size, inode and times are the
-    same. The time of change is among them: unlike that of modification, no program can set it back.
+    That of a large file is kept in the cache under its path, and stands for as long as its size, inode and times are
+    the same. The time of change is among them: unlike that of modification, no program can set it back.
 
     Raises:
         OSError: if the file cannot be read. A cache that cannot be written costs time and nothing else.
@@ -83,6 +83,6 @@ def _keep(entry: Path, state: dict[str, int], digest: str) -> None:
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump({**state, "sha256": digest}, file)
-            os.replace(name, entry)
+            Path(name).replace(entry)
         except OSError:
-            os.unlink(name)
+            Path(name).unlink()

@@ -22,7 +22,7 @@ def cell_key(spec: RunSpec, subset: str) -> Key:
         backbone=spec.backbone.label,
         protocol=spec.protocol.name,
         track=spec.track,
-        metric=spec.task.metrics[0],
+        metric=spec.task.primary_metric,
     )
 
 

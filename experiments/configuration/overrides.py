@@ -25,6 +25,8 @@ from experiments.errors import SpecError
 from experiments.families import spec_of
 from schema import validation
 
+__all__ = ["CONF", "needless", "options", "override_errors", "spelled"]
+
 
 def override_errors(arguments: Iterable[str]) -> list[str]:
     """Every wrong override among the command line's arguments, one line each; flags (`-m`, `--cfg`) are Hydra's."""
@@ -34,6 +36,17 @@ def override_errors(arguments: Iterable[str]) -> list[str]:
         return [f"--config-dir={folder}: no such folder; accepted: an existing folder"]
     with searched(folder):
         return _errors(line)
+
+
+def spelled(word: str) -> str:
+    """An override in Hydra's spelling, in which a key that a YAML file leaves at its default needs a ++."""
+    override = OverridesParser.create().parse_override(word)
+    group = override.key_or_group in groups() or override.key_or_group.startswith("hydra")
+    return word if group or _prefixed(override) else f"++{word}"
+
+
+def _prefixed(override: Override) -> bool:
+    return bool(override.is_add() or override.is_force_add() or override.is_delete())
 
 
 def needless(word: str) -> bool:
@@ -89,13 +102,13 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     composed = _composed([str(o.input_line) for o in chosen if not o.is_sweep_override()])
     if isinstance(composed, str):
         return [composed]
-    known = [o for o in keys if o.is_add() or o.is_force_add() or o.is_delete() or _exists(composed, o.key_or_group)]
     accepted = validation.keys(spec_of(str(OmegaConf.select(composed, "task.family"))))
+    known = [o for o in keys if _prefixed(o) or o.key_or_group in accepted or _exists(composed, o.key_or_group)]
     errors = [
         f"{key}: unknown key{validation.nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
     ]
-    wrong_columns = _column_errors(chosen, str(composed.task.name))
+    wrong_columns = _column_errors(chosen, str(OmegaConf.select(composed, "task.name")))
     if sweep or wrong_columns:
         return wrong_columns + errors
     # Set here rather than composed again: composing takes a tenth of a second.

@@ -58,16 +58,19 @@ def _family(config: Mapping[str, object]) -> str:
 
 
 def _family_errors(config: Config) -> list[str]:
-    """A family that there is none of, or a backbone of another than the task's."""
+    """A family that is missing or that there is none of, or a backbone of another than the task's."""
     task, backbone = (config.get(section) for section in ("task", "backbone"))
     if not isinstance(task, dict) or not isinstance(backbone, dict):
         return []
+    accepted = f"accepted: one of {', '.join(FAMILIES)}"
     wrong = [
-        f"{name}.family={validation.shown(part['family'])}: not accepted; accepted: one of {', '.join(FAMILIES)}"
+        f"{name}.family={validation.shown(part['family'])}: not accepted; {accepted}"
+        if "family" in part
+        else f"{name}.family: missing; {accepted}"
         for name, part in (("task", task), ("backbone", backbone))
-        if "family" in part and part["family"] not in FAMILIES
+        if part.get("family") not in FAMILIES
     ]
-    if wrong or task.get("family") == backbone.get("family") or not {"family"} <= task.keys() & backbone.keys():
+    if wrong or task["family"] == backbone["family"]:
         return wrong
     return [
         f"backbone={backbone.get('name')}: a backbone for the tasks of {backbone['family']}, and "

@@ -10,18 +10,18 @@ import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TextIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from experiments.data import hub
 from experiments.data.hub_cache import holds_split
 
 FORMATS = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
 ACCEPTED = "SPLIT.parquet, SPLIT-*.parquet, or SPLIT.jsonl, .json, .csv, .tsv (also .gz)"
 _TEXT_FORMATS = FORMATS[2:]
+_Result = TypeVar("_Result")
 
 
 class FileError(ValueError):
@@ -40,34 +40,6 @@ def split_files(folder: Path, split: str) -> list[Path]:
         names = ", ".join(path.name for path in files)
         raise FileError(f"split {split} of {folder} is there more than once ({names})")
     return files
-
-
-def cached_hub_files(task: Mapping[str, Any], split: str) -> list[Path] | None:
-    """The files of a split of the hub's in the local cache, or None where it does not hold them all."""
-    return _hub_files(task, split, hub.cached)
-
-
-def hub_files(task: Mapping[str, Any], split: str) -> list[Path]:
-    """The files of a split of the hub's, fetched first where the cache does not hold them.
-
-    Raises:
-        SpecError: if the hub does not hand them over, saying why and the ways on.
-    """
-    found = _hub_files(task, split, lambda needed: hub.folder(needed, hub.resolve(needed).commit))
-    assert found is not None
-    return found
-
-
-def _hub_files(
-    task: Mapping[str, Any], split: str, locate: Callable[[hub.Requirement], Path | None]
-) -> list[Path] | None:
-    found: list[Path] = []
-    for requirement in hub.dataset(task):
-        folder, named = locate(requirement), requirement.files
-        if folder is None:
-            return None
-        found += [folder / named[requirement.splits.index(split)]] if named else split_files(folder, split)
-    return found
 
 
 def columns(files: Iterable[Path], aliases: Mapping[str, str] | None = None) -> list[str]:
@@ -134,7 +106,7 @@ def _is_shard(path: Path, split: str) -> bool:
     return path.suffix == ".parquet" and path.name.startswith(f"{split}-")
 
 
-def _readable(path: Path, read: Any) -> Any:
+def _readable(path: Path, read: Callable[[Path], _Result]) -> _Result:
     try:
         return read(path)
     except (OSError, EOFError, ValueError, pa.ArrowException) as error:
@@ -197,5 +169,5 @@ def _parse_options(path: Path) -> pa.csv.ParseOptions:
     return pa.csv.ParseOptions(newlines_in_values=True)
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> TextIO:
     return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")

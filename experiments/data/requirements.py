@@ -5,29 +5,50 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from huggingface_hub import constants
+
+from experiments.data.data_set import DataSet
+from experiments.families import sections_of
+from schema.sections import Backbone
+
+Processor = Literal["tokenizer", "image"]
 
 CONFIGURATION = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 
-_WEIGHTS = (CONFIGURATION, "generation_config.json", WEIGHTS, "model-*.safetensors", INDEX)
-_PROCESSORS = {
+PROCESSORS: Mapping[Processor, tuple[str, ...]] = {
     "tokenizer": (
         "tokenizer*",
-        "vocab.*",
+        "vocab*",
         "merges.txt",
         "spiece.model",
         "sentencepiece*.model",
+        "spm*.model",
+        "source.spm",
+        "target.spm",
+        "*.tiktoken",
+        "tekken.json",
+        "bpe.codes",
+        "dict.txt",
+        "entity_vocab.json",
+        "normalizer.json",
         "special_tokens_map.json",
         "added_tokens.json",
         "chat_template*",
+        "additional_chat_templates/*.jinja",
     ),
     "image": ("preprocessor_config.json",),
 }
-"""Names below the root of a repository, as transformers writes them; `original/` and other frameworks' stay out."""
+"""What a processor may read, as patterns of names below the root of a repository: the vocabulary files of transformers'
+tokenizers, and what `PreTrainedTokenizerBase.from_pretrained` looks for whatever the class."""
+
+CONFIGURATIONS = (CONFIGURATION, "generation_config.json")
+
+_WEIGHTS = (*CONFIGURATIONS, WEIGHTS, "model-*.safetensors", INDEX)
+"""As transformers writes them; `original/` and other frameworks' stay out."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +72,7 @@ class Requirement:
     name: str | None = None
     splits: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    processor: Literal["tokenizer", "image"] = "tokenizer"
+    processor: Processor = "tokenizer"
 
     @property
     def key(self) -> str:
@@ -74,7 +95,7 @@ class Requirement:
         if self.files or self.kind == "dataset":
             names = self.files or [f"{split}{mark}*" for split in self.splits for mark in "-."] or ["*"]
             return [self._prefix + name for name in names]
-        return [*_WEIGHTS, *_PROCESSORS[self.processor]]
+        return [*_WEIGHTS, *PROCESSORS[self.processor]]
 
     @property
     def wanted(self) -> str:
@@ -91,24 +112,28 @@ class Requirement:
         return f"{self.name}/" if self.name else ""
 
 
-def dataset(task: Mapping[str, Any]) -> list[Requirement]:
-    """The data set of a run's `task` section, with the splits that a run reads.
+def dataset(data_set: DataSet) -> list[Requirement]:
+    """A data set of the hub, with the splits that a run reads.
 
     More than one where the hub has the rows in several configurations, which then all belong to the task.
     """
-    source = task["hub"]
-    splits = tuple(dict.fromkeys([*task["splits"].values(), *task.get("extra_test", {}).values()]))
-    files = tuple(source["files"][split] for split in splits) if "files" in source else ()
-    names = source["name"] if isinstance(source["name"], list) else [source["name"]]
-    return [Requirement("dataset", source["path"], source["revision"], name, splits, files) for name in names]
+    source, splits = data_set.hub, tuple(data_set.needed)
+    assert source.path is not None
+    files = tuple(source.files[split] for split in splits) if source.files is not None else ()
+    names = source.name if isinstance(source.name, list) else [source.name]
+    return [Requirement("dataset", source.path, source.revision, name, splits, files) for name in names]
 
 
-def model(backbone: Mapping[str, Any]) -> Requirement:
-    """Configuration, tokenizer or image processor, and weights of a run's `backbone` section."""
-    processor: Literal["tokenizer", "image"] = "image" if backbone.get("family") == "vision" else "tokenizer"
-    return Requirement("model", backbone["hub"], backbone["revision"], processor=processor)
+def model(backbone: Backbone) -> Requirement:
+    """Configuration, tokenizer or image processor, and weights of a backbone that is on the hub."""
+    return Requirement("model", _on_hub(backbone), backbone.revision, processor=sections_of(backbone.family).processor)
 
 
-def configuration(backbone: Mapping[str, Any]) -> Requirement:
-    """The configuration alone of a run's `backbone` section: enough for shapes, a download of kilobytes."""
-    return Requirement("model", backbone["hub"], backbone["revision"], files=(CONFIGURATION,))
+def configuration(backbone: Backbone) -> Requirement:
+    """The configuration alone of a backbone that is on the hub: enough for shapes, a download of kilobytes."""
+    return Requirement("model", _on_hub(backbone), backbone.revision, files=(CONFIGURATION,))
+
+
+def _on_hub(backbone: Backbone) -> str:
+    assert backbone.hub, "validation refuses backbone.source=hub without a name"
+    return backbone.hub

@@ -9,11 +9,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import datasets
 import numpy as np
-from sklearn.model_selection import train_test_split
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,11 @@ class Splits:
         train: the rows trained on.
         selection: the rows whose primary metric chooses the epoch; never a test row under protocol=heldout.
         tests: the final test under "test" (protocol=heldout only) and further ones by name ("mismatched").
-        subset: "full", or which seeded subset was taken (`experiments.data.sources.subset_name`).
     """
 
     train: datasets.Dataset
     selection: datasets.Dataset
     tests: dict[str, datasets.Dataset]
-    subset: str
 
     def fingerprints(self) -> dict[str, str]:
         """The content hash of the rows really used, by split."""
@@ -47,8 +46,10 @@ def fingerprint(rows: datasets.Dataset) -> str:
     return digest.hexdigest()
 
 
-def _values(rows: datasets.Dataset, name: str) -> list[Any]:
+def _values(rows: datasets.Dataset, name: str) -> list[object]:
     """A column's values; of an image the hash of its file's bytes, wherever that file lies."""
+    import datasets
+
     if not isinstance(rows.features[name], datasets.Image):
         return list(rows[name][:])
     encoded = rows.select_columns([name]).cast_column(name, datasets.Image(decode=False))
@@ -87,6 +88,8 @@ def cut(
     Raises:
         ValueError: if there are too few rows, in all or of one class.
     """
+    from sklearn.model_selection import train_test_split  # a second, which a recorded run need not wait for
+
     part = fraction or selection_fraction(total)
     train, selection = train_test_split(np.arange(total), test_size=part, random_state=seed, stratify=classes)
     return sorted(train.tolist()), sorted(selection.tolist())

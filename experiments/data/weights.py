@@ -1,133 +1,238 @@
-"""Where a backbone's configuration and weights are, for all families: the hub, a folder, or the suite itself."""
+"""Where the configuration and the weights of a backbone are: the hub, a folder, or the suite itself.
+
+`weights_of` makes the one object of a run that knows. Nothing here imports torch or transformers before `config`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, assert_never
 
-from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, PretrainedConfig
-from transformers.utils import logging as transformers_logging
+from pydantic import JsonValue
 
-from experiments import embedded
-from experiments.configuration.digests import file_digest
 from experiments.data import hub
+from experiments.data.checkpoint import Checkpoint
+from experiments.errors import SpecError
+from experiments.families import sections_of
+from schema.sections import Backbone
 
-Backbone = Mapping[str, Any]
-
-
-def reference(backbone: Backbone) -> dict[str, Any]:
-    """What the weights are, for a run's identity.
-
-    Returns:
-        hub: name and revision; local: sha256 of the weight files; embedded: the hash of the pretraining recipe.
-    """
-    if backbone["source"] == "hub":
-        return {"hub": backbone["hub"], "revision": backbone["revision"]}
-    if backbone["source"] == "embedded":
-        return {"pretraining": embedded.recipe_hash(backbone["name"])}
-    return {"sha256": {path.name: file_digest(path) for path in _weight_files(Path(backbone["path"]))}}
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
-def check(backbone: Backbone) -> list[str]:
-    """One line for everything about a local folder that would make loading fail; reads no weights."""
-    if backbone["source"] != "local":
+class Weights(ABC):
+    """The pretrained weights of a run's backbone."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """The setting that asks for the weights, with its value, for error messages."""
+
+    @abstractmethod
+    def errors(self) -> list[str]:
+        """One line for everything that keeps the weights from being loaded; reads no weights."""
+
+    @abstractmethod
+    def reference(self) -> dict[str, JsonValue]:
+        """What the weights are, for a run's identity.
+
+        Raises:
+            SpecError: if that cannot be told.
+        """
+
+    @abstractmethod
+    def folder(self) -> Path:
+        """The folder of the files; fetched or pretrained first where it is not there.
+
+        Raises:
+            SpecError: if it is not to be had.
+        """
+
+    @abstractmethod
+    def present(self) -> Path | None:
+        """The folder where it is there already; nothing is fetched, pretrained or asked."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of where the weights come from."""
         return []
-    if backbone.get("family") == "vision":
-        from experiments.families.vision import backbones as vision
 
-        return vision.check(backbone)
-    folder = Path(backbone["path"])
-    accepted = "accepted: a folder with config.json, tokenizer files and *.safetensors weights"
-    if not folder.is_dir():
-        return [f"backbone.path={folder}: no such folder; {accepted}"]
-    errors = []
-    if not (folder / "config.json").is_file():
-        errors.append(f"backbone.path={folder}: no config.json in it; {accepted}")
-    if not list(folder.glob("tokenizer*")):
-        errors.append(f"backbone.path={folder}: no tokenizer files in it; {accepted}")
-    weights = _weight_files(folder)
-    if not weights:
-        errors.append(f"backbone.path={folder}: no weights in it; {accepted}")
-    for path in weights:
+    def checkpoint(self, folder: Path) -> Checkpoint:
+        """The files in the folder of the weights."""
+        return Checkpoint(folder, sections_of(self.backbone.family).processor, self.key)
+
+    def config(self) -> PretrainedConfig:
+        """The model's configuration, a new one each time: config.json's, with `backbone.architecture` over it.
+
+        Before the weights are there, what `backbone.architecture` says is enough for shapes.
+
+        Raises:
+            SpecError: if either is not accepted by transformers, or config.json is not to be had.
+        """
+        from experiments.data import architecture
+
+        described = self._described()
+        if described is None:
+            return architecture.alone(self.backbone, self.key)
+        return architecture.over(described, self.backbone, self.key)
+
+    def _described(self) -> Path | None:
+        """The folder of config.json; None where the architecture has to do."""
+        return self.present() or (None if self.backbone.architecture else self.folder())
+
+
+class LocalWeights(Weights):
+    """Weights in a folder of the user's."""
+
+    @property
+    def key(self) -> str:
+        """See `Weights.key`."""
+        return f"backbone.path={self.backbone.path}"
+
+    def errors(self) -> list[str]:
+        """See `Weights.errors`."""
+        return self.checkpoint(self.folder()).errors()
+
+    def reference(self) -> dict[str, JsonValue]:
+        """sha256 of every file that the run reads, by its path in the folder."""
         try:
-            with safe_open(path, "pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            errors.append(f"backbone.path={folder}: {path.name} is damaged ({error}); {accepted}")
-    return errors
+            return {"sha256": self.checkpoint(self.folder()).digests()}
+        except (OSError, ValueError) as error:
+            raise SpecError([f"{self.key}: {error}; accepted: a folder that can be read"]) from error
+
+    def folder(self) -> Path:
+        """See `Weights.folder`."""
+        assert self.backbone.path, "validation refuses backbone.source=local without a folder"
+        return Path(self.backbone.path)
+
+    def present(self) -> Path | None:
+        """See `Weights.present`; also where the folder is not there, of which `errors` speaks."""
+        return self.folder()
 
 
-_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
-"""Models that count positions from the padding's id on, and so have fewer than their table."""
+class HubWeights(Weights):
+    """Weights in a repository of the hub, at one commit.
 
-
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
-
-
-def location(backbone: Backbone) -> tuple[str, dict[str, Any]]:
-    """What `from_pretrained` is called with: a folder, whose files are fetched first where they are the hub's.
-
-    By its folder: by its name transformers would ask the hub even for what is cached.
-
-    Raises:
-        SpecError: if the hub does not hand the files over.
+    Args:
+        backbone: of the run.
+        timeout: seconds to wait for the hub.
+        commit: where it is known already, of a plan or a record; otherwise the hub is asked for that of the revision.
     """
-    if backbone["source"] == "embedded":
-        return str(embedded.folder(backbone["name"])), {}
-    if backbone["source"] == "local":
-        return str(backbone["path"]), {}
-    return str(hub_folder(hub.model(backbone))), {}
+
+    def __init__(self, backbone: Backbone, timeout: float, commit: str | None = None) -> None:
+        super().__init__(backbone)
+        self._requirement = hub.model(backbone)
+        self._timeout = timeout
+        self._commit = commit
+
+    @property
+    def key(self) -> str:
+        """See `Weights.key`."""
+        return self._requirement.key
+
+    def errors(self) -> list[str]:
+        """See `Weights.errors`; of files that are not cached yet nothing is known."""
+        try:
+            _ = self._resolved
+        except SpecError as error:
+            return error.errors
+        found = self.present()
+        return self.checkpoint(found).errors() if found else []
+
+    def reference(self) -> dict[str, JsonValue]:
+        """Name, revision and commit."""
+        return {
+            "hub": self.backbone.hub,
+            "revision": self.backbone.revision,
+            "commit": self._resolved.commit,
+        }
+
+    def folder(self) -> Path:
+        """See `Weights.folder`."""
+        return hub.folder(self._requirement, self._resolved.commit)
+
+    def present(self) -> Path | None:
+        """See `Weights.present`."""
+        commit = self._known_commit
+        return hub.cached_folder(self._requirement, commit) if commit else hub.cached(self._requirement)
+
+    @property
+    def notes(self) -> list[str]:
+        """See `Weights.notes`."""
+        return [self._resolved.note] if self._resolved.note else []
+
+    def _described(self) -> Path | None:
+        alone = hub.configuration(self.backbone)
+        commit = self._known_commit
+        cached = self.present() or (hub.cached_folder(alone, commit) if commit else hub.cached(alone))
+        if cached or self.backbone.architecture:
+            return cached
+        return hub.folder(alone, self._resolved.commit)
+
+    @property
+    def _known_commit(self) -> str | None:
+        """The commit, unless the hub would have to be asked for it."""
+        return self._resolved.commit if "_resolved" in self.__dict__ else self._commit
+
+    @cached_property
+    def _resolved(self) -> hub.Resolved:
+        return hub.Resolved(self._commit) if self._commit else hub.resolve(self._requirement, self._timeout)
 
 
-def hub_folder(requirement: hub.Requirement) -> Path:
-    """The folder of what is required of the hub, at the commit that its revision is at.
+class EmbeddedWeights(Weights):
+    """Weights that the suite pretrains itself, once."""
 
-    Raises:
-        SpecError: if the hub does not hand the files over.
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self._made: Path | None = None
+
+    @property
+    def key(self) -> str:
+        """See `Weights.key`."""
+        return f"backbone={self.backbone.name}"
+
+    def errors(self) -> list[str]:
+        """See `Weights.errors`."""
+        own = sections_of(self.backbone.family).embedded_backbone
+        if self.backbone.name == own:
+            return []
+        return [f"{self.key}: the suite pretrains no such backbone (backbone.source=embedded); accepted: {own}"]
+
+    def reference(self) -> dict[str, JsonValue]:
+        """The hash of the pretraining recipe, with which the cached files agree (`experiments.embedded.cache`)."""
+        return {"pretraining": sections_of(self.backbone.family).embedded_recipe()}
+
+    def folder(self) -> Path:
+        """See `Weights.folder`."""
+        self._made = self._made or sections_of(self.backbone.family).embedded_folder()
+        return self._made
+
+    def present(self) -> Path | None:
+        """See `Weights.present`; known once `folder` was asked for, since only making it tells whether it is whole."""
+        return self._made
+
+
+def weights_of(backbone: Backbone, *, timeout: float, reference: Mapping[str, JsonValue] | None = None) -> Weights:
+    """The weights of a backbone.
+
+    Args:
+        backbone: of the run.
+        timeout: seconds to wait for the hub.
+        reference: of a plan or a record, where there is one: a hub's commit is then that of the reference, and the hub
+            is not asked for it again. A record of identity 1 holds none.
     """
-    return hub.folder(requirement, hub.resolve(requirement).commit)
-
-
-def config(backbone: Backbone) -> PretrainedConfig:
-    """The architecture's configuration: from the folder, from the YAML, or else from the hub.
-
-    Raises:
-        SpecError: if the hub does not hand it over.
-    """
-    if backbone["source"] == "local":
-        return AutoConfig.from_pretrained(backbone["path"])
-    if backbone["architecture"]:
-        return AutoConfig.for_model(**backbone["architecture"])
-    if backbone["source"] == "hub":
-        return AutoConfig.from_pretrained(hub_folder(hub.configuration(backbone)))
-    return AutoConfig.from_pretrained(location(backbone)[0])
-
-
-def require_positions(found: PretrainedConfig, max_length: int) -> None:
-    """Refuse a length of sequence that the model has no positions for.
-
-    Raises:
-        ValueError: naming key, value and the most that is accepted.
-    """
-    positions = getattr(found, "max_position_embeddings", None)
-    if positions and found.model_type in _POSITIONS_AFTER_PADDING:
-        positions -= found.pad_token_id + 1
-    if positions and max_length > positions:
-        raise ValueError(
-            f"backbone.max_length={max_length}: the model has {positions} positions; accepted: that or less"
-        )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the report that the head is new and the pretraining head unused: both are meant."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
+    match backbone.source:
+        case "hub":
+            commit = (reference or {}).get("commit")
+            return HubWeights(backbone, timeout, str(commit) if commit else None)
+        case "local":
+            return LocalWeights(backbone)
+        case "embedded":
+            return EmbeddedWeights(backbone)
+    assert_never(backbone.source)

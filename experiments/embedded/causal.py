@@ -58,7 +58,7 @@ def recipe_hash() -> str:
     return recipe_digest(GENERATOR_VERSION, RECIPE)
 
 
-def causal_folder(cache: Path | None = None) -> Path:
+def folder(cache: Path | None = None) -> Path:
     """The folder of the pretrained language model in Hugging Face format; pretrains it where it is not cached yet."""
     return made_once(f"causal-{recipe_hash()[:16]}", _pretrain, cache)
 

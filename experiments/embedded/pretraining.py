@@ -66,7 +66,7 @@ def recipe_hash() -> str:
     return recipe_digest(GENERATOR_VERSION, RECIPE)
 
 
-def encoder_folder(cache: Path | None = None) -> Path:
+def folder(cache: Path | None = None) -> Path:
     """The folder of the pretrained encoder in Hugging Face format; pretrains it where `cache` does not hold it yet.
 
     `cache` is by default $GPART_CACHE or else ~/.cache/gpart-suite. One process pretrains, others wait for it. The

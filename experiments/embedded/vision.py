@@ -49,6 +49,7 @@ RECIPE: dict[str, Any] = {
 """Everything that decides the model's weights besides the generator version; its hash names the cached folder."""
 
 DIGITS = tuple("0123456789")
+TOTAL_ROWS = 1797
 TEST_ROWS_PER_CLASS = 60
 """600 of the 1,797 digits are the test split, the same number of each class; 1,197 are left to train."""
 
@@ -58,7 +59,7 @@ def recipe_hash() -> str:
     return recipe_digest(GENERATOR_VERSION, RECIPE)
 
 
-def vit_folder(cache: Path | None = None) -> Path:
+def folder(cache: Path | None = None) -> Path:
     """The folder of the pretrained ViT in Hugging Face format; pretrains it where `cache` does not hold it yet.
 
     `cache` is by default $GPART_CACHE or else ~/.cache/gpart-suite; see `cache.made_once`. torch's global generator and

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import datasets
 import numpy as np
@@ -18,7 +18,14 @@ from torch.utils.data import Dataset
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from baselines import Adapted
-from schema.run import RunSpec
+from baselines.adapted import head_modules
+from experiments.data.weights import Weights
+from experiments.errors import SpecError
+from experiments.families.pretrained import LoadingInfo, Pretrained, Shapes, quiet
+from schema.run import BackboneT, RunSpec, TaskT
+
+Classes = list[str] | int | None
+"""The classes of a task: their names in the order of their ids, or how many there are; None: it has none."""
 
 Metrics = dict[str, float | None]
 Examples = Dataset[Mapping[str, Any]]
@@ -60,28 +67,96 @@ class TrainerOptions:
     counts_tokens: bool = True
 
 
-class Family(ABC):
-    """One family of tasks, for one run."""
+class Family(ABC, Generic[TaskT, BackboneT]):
+    """One family of tasks, for one run.
+
+    Args:
+        spec: of the run.
+        weights: the pretrained weights of its backbone.
+        classes: of its task.
+    """
 
     #: Whether the loss on the selection split, not the primary metric, decides which epoch is kept.
     selects_by_loss: bool = False
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec[TaskT, BackboneT], weights: Weights, classes: Classes) -> None:
         self.spec = spec
-        self.task: Mapping[str, Any] = spec["task"]
-        self.backbone: Mapping[str, Any] = spec["backbone"]
+        self.task: TaskT = spec.task
+        self.backbone: BackboneT = spec.backbone
+        self.weights = weights
+        self.classes = classes
 
     @abstractmethod
+    def pretrained(self) -> Pretrained:
+        """How the weights become a model, before anything is put around it.
+
+        Raises:
+            ValueError: if the backbone's settings do not suit its configuration, naming key and value.
+        """
+
+    def around(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The run's model around what was pretrained: the same, unless the family has a head or a change of its own.
+
+        Raises:
+            ValueError: if the backbone's settings do not suit the model, naming key and value.
+        """
+        return model
+
     def meta(self) -> PreTrainedModel:
-        """The model on the meta device: all shapes and names, no memory and, where the YAML gives them, no download."""
+        """The model on the meta device: all shapes and names, no memory and, where the YAML gives them, no download.
 
-    @abstractmethod
+        Raises:
+            ValueError: if the backbone's settings do not suit it, or the weights, where they are there, do not fit it.
+        """
+        pretrained = self.pretrained()
+        model = self.around(pretrained.on_meta())
+        self.require_head(model)
+        present = self.weights.present()
+        checkpoint = self.weights.checkpoint(present) if present else None
+        if checkpoint and not checkpoint.errors():
+            shapes = checkpoint.shapes()
+            with quiet():
+                info = pretrained.rehearse(shapes)
+            self._require_fit(model, pretrained, info, shapes)
+        return model
+
     def load(self, head_seed: int) -> PreTrainedModel:
         """The pretrained backbone in float32 with a new head; the caller's random state is left as it was.
 
         Args:
             head_seed: the seed of the head's initial values.
+
+        Raises:
+            SpecError: if the weights are not to be had or damaged, or do not fit the model outside the head.
         """
+        folder = self.weights.folder()
+        checkpoint = self.weights.checkpoint(folder)
+        if errors := checkpoint.errors():
+            raise SpecError(errors)
+        pretrained = self.pretrained()
+        with torch.random.fork_rng(), quiet():
+            torch.manual_seed(head_seed)
+            loaded, info = pretrained.load(folder)
+            model = self.around(loaded)
+        self._require_fit(model, pretrained, info, checkpoint.shapes())
+        return model
+
+    def require_head(self, model: PreTrainedModel) -> None:
+        """Refuse a model with a new head that `backbone.head` does not name, and which would stay random.
+
+        Raises:
+            SpecError: naming its parameters.
+        """
+
+    def _require_fit(self, model: PreTrainedModel, pretrained: Pretrained, info: LoadingInfo, stored: Shapes) -> None:
+        head = self.backbone.head
+        misfits = pretrained.misfits(info, stored, head_modules(model, head))
+        if misfits:
+            raise SpecError(
+                f"{self.weights.key}: its weights {misfit} of {type(model).__name__}; accepted: weights that fit; what "
+                f"they rightly lack is to be trained: name it in backbone.head, which is [{', '.join(head)}]"
+                for misfit in misfits
+            )
 
     @abstractmethod
     def examples(self, rows: datasets.Dataset, split: str) -> Examples:
@@ -108,16 +183,9 @@ class Family(ABC):
     def predict(self, adapted: Adapted, split: str, rows: datasets.Dataset, examples: Examples) -> Predictions:
         """Predict and score one split."""
 
-    @abstractmethod
-    def metric_names(self) -> Sequence[str]:
-        """The scores of a split that may be the task's primary metric; none where the task's metric does not exist."""
-
     def check(self) -> list[str]:
         """One line for each of the family's own settings that it does not accept; reads no rows and no weights."""
-        primary, accepted = self.task["primary_metric"], self.metric_names()
-        if not accepted or primary in accepted:
-            return []
-        return [f"task.primary_metric={primary}: no score of this task; accepted: {', '.join(accepted)}"]
+        return []
 
     @contextmanager
     def inference(self, model: nn.Module) -> Iterator[torch.device]:
@@ -126,7 +194,7 @@ class Family(ABC):
         The model's mode is the same afterwards.
         """
         was_training, device = model.training, next(model.parameters()).device
-        low = _AUTOCAST.get(self.spec["recipe"].get("precision"))
+        low = _AUTOCAST.get(self.spec.recipe.precision)
         model.eval()
         try:
             with torch.no_grad(), torch.autocast(device.type, dtype=low, enabled=low is not None):

@@ -83,10 +83,9 @@ def _measure(plan: Plan, folder: Path, result: Record) -> None:
         raise SpecError(
             ["data.path, backbone.path: changed since the run was planned; accepted: the same command again"]
         )
+    started = time.perf_counter()
+    prepared.weights.folder()  # fetched or pretrained once for all runs, so it is no part of the time of any
     if spec.backbone.source == "embedded":
-        # Once for all runs, so it is no part of the time of any.
-        started = time.perf_counter()
-        prepared.weights.folder()
         result.cost.pretraining_seconds = time.perf_counter() - started
     subject = _load(prepared, result)
     snapshots = Snapshots(subject.adapted, spec.diagnostics.snapshots)
@@ -135,7 +134,7 @@ def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path,
     run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
     if spec.diagnostics.measures:
         run.add_callback(snapshots)
-    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.metrics[0])
+    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.primary_metric)
     result.history = history.as_record()
     _count_cost(result.cost, history, family.trainer_options().counts_tokens)
     if history.diverged:
@@ -163,7 +162,7 @@ def _score(spec: RunSpec, subject: _Subject, folder: Path, result: Record) -> No
     save(list(predictions.values()), folder / "predictions.parquet")
     scores = {name: part.metrics for name, part in predictions.items()}
     selection, test = scores.pop("selection"), scores.pop("test", None)
-    result.metrics = Metrics(primary=spec.task.metrics[0], selection=selection, test=test, further_tests=scores)
+    result.metrics = Metrics(primary=spec.task.primary_metric, selection=selection, test=test, further_tests=scores)
     result.diagnostics = _noted(result.diagnostics, subject.family.notes())
 
 

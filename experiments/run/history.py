@@ -90,7 +90,7 @@ class BestEpoch(TrainerCallback):
         What is measured before the first step is kept as epoch 0, and is not to be chosen.
         """
         selection = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
-        epoch = _as_epoch(state.epoch)
+        epoch = float(state.epoch or 0)
         timing = ("runtime", "samples_per_second", "steps_per_second")
         self.history.epochs.append(
             Epoch(epoch=epoch, selection={name: value for name, value in selection.items() if name not in timing})
@@ -114,8 +114,3 @@ class BestEpoch(TrainerCallback):
             if name in self._values:
                 parameter.copy_(self._values[name])
         self._adapted.state.update(self._state)
-
-
-def _as_epoch(epochs: float | None) -> float:
-    """How many epochs are done, to 4 decimals."""
-    return round(epochs or 0.0, 4)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from experiments.configuration.identity import cell_key
-from experiments.data import hub
+from experiments.data import hub, sources
 from experiments.errors import SpecError
 from schema.identity import covered, run_id
 from schema.key import Key
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from baselines import Adapted
-    from experiments.data.sources import Source
     from experiments.data.weights import Weights
     from experiments.families.family import Family
 
@@ -41,7 +40,7 @@ class Prepared:
     """
 
     spec: RunSpec
-    source: Source
+    source: sources.Source
     weights: Weights
     key: Key
     identity: Identity
@@ -71,9 +70,7 @@ def reachable(spec: RunSpec) -> None:
     """
     if spec.plan:
         return
-    from experiments.data.requirements import of_run
-
-    resolved = hub.resolve_all(of_run(spec), spec.hub_timeout)
+    resolved = hub.resolve_all(_required(spec), spec.hub_timeout)
     for note in dict.fromkeys(found.note for found in resolved if found.note):
         print(f"note: {note}")
 
@@ -84,10 +81,13 @@ def fetch(spec: RunSpec) -> None:
     Raises:
         SpecError: if the hub does not hand it over whole.
     """
-    from experiments.data.requirements import of_run
-
-    for requirement in of_run(spec):
+    for requirement in _required(spec):
         hub.folder(requirement, hub.resolve(requirement, spec.hub_timeout).commit)
+
+
+def _required(spec: RunSpec) -> list[hub.Requirement]:
+    needed = sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout).requirements
+    return [*needed, hub.model(spec.backbone)] if spec.backbone.source == "hub" else needed
 
 
 def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepared:
@@ -100,7 +100,7 @@ def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepa
     Raises:
         SpecError: every fault found, one line each.
     """
-    from experiments.data import sources, weights
+    from experiments.data import weights
 
     known = references or {}
     source = sources.source_of(spec.task, spec.data, timeout=spec.hub_timeout, reference=known.get("data_reference"))
@@ -130,10 +130,12 @@ def sizes(prepared: Prepared) -> Sizes:
 
 def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
     """Every line that `sizes` refuses a run with, or else the counts; none for a method that looks at the weights."""
-    errors = _precision_errors(prepared.spec)
+    from baselines import config_errors
+
+    errors = _precision_errors(prepared.spec) + config_errors(prepared.spec.method.config)
     try:
         errors += prepared.family.check()
-        return errors, model_sizes(adapted(prepared.spec, prepared.family.meta()))
+        return errors, Sizes() if errors else model_sizes(adapted(prepared.spec, prepared.family.meta()))
     except SpecError as error:
         errors += error.errors
     except NotImplementedError as error:
@@ -156,16 +158,11 @@ def adapted(spec: RunSpec, model: nn.Module) -> Adapted:
     Raises:
         SpecError: if the method's configuration is not accepted, or does not fit the backbone.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     import baselines
 
     try:
-        config = instantiate(spec.method.config, _convert_="all")
+        config = baselines.method_config(spec.method.config)
         return baselines.adapt(model, config, head=spec.backbone.head, init_seed=spec.seeds.init)
-    except InstantiationException as error:
-        raise SpecError([" ".join(f"method.config: {error.__cause__ or error}".split())]) from error
     except baselines.MethodError as error:
         raise SpecError([" ".join(str(error).split())]) from error
 

@@ -18,7 +18,7 @@ def run_report(result: Record, folder: Path, remark: str = "") -> str:
     lines += [f"  {remark}"] if remark else []
     lines += [f"  {name:<10} {_scores(scores, result.metrics)}" for name, scores in _splits(result.metrics)]
     if history.best_epoch is not None:
-        kept = f"{history.best_epoch:g} of {len([part for part in history.epochs if part.epoch > 0])}"
+        kept = f"{history.best_epoch:.4g} of {len([part for part in history.epochs if part.epoch > 0])}"
         lines.append(f"  epoch      {kept} kept, by the selection split")
     if sizes.theta is not None:
         lines.append(f"  trainable  {sizes.theta:,} + head {sizes.head:,} of {sizes.total:,} parameters")

@@ -33,10 +33,19 @@ class Tolerance:
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "float32": Tolerance(reload=1e-6, merge=1e-3),
-    "bfloat16": Tolerance(reload=1e-6, merge=1e-3),
-    "float16": Tolerance(reload=1e-6, merge=1e-3),
+    "bfloat16": Tolerance(reload=2**-7, merge=2**-4),
+    "float16": Tolerance(reload=2**-10, merge=2**-6),
 }
-"""TODO"""
+"""By the recipe's precision.
+
+Reloading repeats the same arithmetic: all 207 records of results/ and every model measured in half precision differ by
+0. What is left is one rounding of the largest logit (8 of float32), for a kernel that sums in another order where a
+tensor lies elsewhere in memory.
+
+Merging rounds otherwise, W + BA for W x + B(A x). Measured with LoRA, Uni-LoRA and VeRA on the embedded encoder, ViT
+and language model, MiniLM-L6 (float32) and stories260K: at most 3e-6 in float32, 0.021 in bfloat16, 0.0035 in float16.
+An adapter that training has blown up loses more, which is no fault of merging: 0.0045 of a logit in one of the 207.
+"""
 
 Outcome = Comparison | str
 """What was measured, or in a text why nothing was."""

@@ -103,7 +103,9 @@ def _carry_out(plan: Plan, folder: Path, isolated: bool) -> None:
         return
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "experiments.run.execute", str(folder)]
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL) as child:
+    # What the run needs of the hub is in the cache: asked again, the hub could name another commit.
+    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as child:
         try:
             status = child.wait()
         except KeyboardInterrupt:

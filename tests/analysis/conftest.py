@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
+
+from schema.identity import parts, run_id
+from schema.record import IDENTITY
 
 RecordWriter = Callable[..., Path]
 
@@ -31,6 +34,14 @@ _RECIPE = {
     "dropout": 0.1,
     "group_by_length": False,
     "sources": {"all": "a search"},
+}
+_HARDWARE = {
+    "processor": "a processor",
+    "instruction_set": "AVX2",
+    "cores": 2,
+    "memory_bytes": 2**33,
+    "accelerator": None,
+    "platform": "a platform",
 }
 _METHODS: dict[str, dict[str, Any]] = {
     "gpart": {"capacity": "d", "config": {"_target_": "gpart.GPartConfig", "scheme": "hash"}},
@@ -56,12 +67,13 @@ def record(
     d: int = 4608,
     **changes: Any,
 ) -> dict[str, Any]:
-    """A record; `changes` set dotted keys, with `__` for a dot, after everything else."""
+    """A record of schema 2; `changes` set dotted keys, with `__` for a dot, after everything but identity and id."""
     seeds = dict.fromkeys(("partition", "init", "head", "data", "split"), seed)
     entry = {"name": method, "result_version": 1, "decay_vectors": method == "gpart", **_METHODS[method]}
     entry["config"] = dict(entry["config"])
     if entry["capacity"]:
         entry["config"] |= {entry["capacity"]: d, ("seed" if method == "gpart" else "proj_seed"): seed}
+    rows = next(map(int, re.findall(r"\d+", subset)), None)
     config = {
         "seed": seed,
         "plan": False,
@@ -77,7 +89,7 @@ def record(
         "seeds": seeds,
         "method": entry,
         "task": {"name": task.removeprefix("embedded/"), "family": "glue", "primary_metric": metric},
-        "data": {"source": source, "path": "data", "train_rows": None, "test_rows": None},
+        "data": {"source": source, "path": "data", "train_rows": rows, "test_rows": None},
         "backbone": {"name": "minilm-l6", "source": "local", "path": "weights", "pooling": "mean", "max_length": 128},
         "recipe": dict(_RECIPE),
         "protocol": {"name": protocol},
@@ -87,7 +99,7 @@ def record(
     ended_well = outcome == "ok"
     theta = _THETA.get(method, d)
     entry_record = {
-        "schema": 1,
+        "schema": 2,
         "key": {
             "task": task,
             "source": source,
@@ -95,6 +107,7 @@ def record(
             "backbone": "minilm-l6",
             "protocol": protocol,
             "track": track,
+            "metric": metric,
         },
         "outcome": outcome,
         "error": None if ended_well else {"type": "Stopped", "message": "the loss\nis not finite"},
@@ -117,7 +130,7 @@ def record(
             "git_sha": "0123456789abcdef0123456789abcdef01234567",
             "git_dirty": False,
             "packages": {"python": "3.11.2", "torch": "2.13.0"},
-            "hardware": {"processor": "a processor", "cores": 2, "accelerator": None},
+            "hardware": dict(_HARDWARE),
             "threads": 2,
             "data_fingerprint": {"train": f"train-{seed}", "selection": f"selection-{seed}", "test": "test"},
             "data_reference": {"sha256": {"train.parquet": "11", "validation.parquet": "22"}},
@@ -130,12 +143,40 @@ def record(
         for name in parents:
             target = target[name]
         target[last] = value
-    return {"id": identity(entry_record), **entry_record}
+    config["seeds"] = entry_record["seeds"]
+    if config["backbone"].get("image_size"):
+        entry_record["key"]["backbone"] += f"@{config['backbone']['image_size']}"
+    return identified(entry_record)
 
 
-def identity(content: dict[str, Any]) -> str:
-    """A run id: 12 hexadecimal digits of the record's content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+def identified(content: dict[str, Any]) -> dict[str, Any]:
+    """A record with the identity and the id that follow from its configuration and references."""
+    provenance = content["provenance"]
+    references = {name: provenance.get(name, {}) for name in ("data_reference", "backbone_reference")}
+    hashed = {"identity_version": IDENTITY, **parts(content["config"], **references)}
+    identity = {"version": IDENTITY, "hashed": hashed}
+    return {**content, "identity": identity, "id": run_id(hashed)}
+
+
+def broken(method: str = "gpart", seed: int = 0, **settings: Any) -> dict[str, Any]:
+    """A record of a run that was scored well, and whose merged weights give something else."""
+    shared = {"tolerance": 1e-3, "examples": 32, "changed_weights": None}
+    trip = {
+        "reload": {"max_abs_logit_difference": 0.0, "changed_predictions": 0, **shared},
+        "merge": {"max_abs_logit_difference": 0.25, "changed_predictions": 4, **shared},
+        "unmerge": {"max_abs_logit_difference": None, "changed_predictions": 32, **shared},
+    }
+    error = {"type": "BrokenRoundTrip", "message": "merge", "traceback": None}
+    return record(method, seed, outcome="ok", **{**settings, "round_trip": trip, "error": error}) | {
+        "outcome": "broken_round_trip"
+    }
+
+
+def lowered(content: dict[str, Any]) -> dict[str, Any]:
+    """The same record as schema 1 had it."""
+    key = {name: value for name, value in content["key"].items() if name != "metric"}
+    kept = {name: value for name, value in content.items() if name != "identity"}
+    return {**kept, "schema": 1, "key": key}
 
 
 def write(folder: Path, content: dict[str, Any]) -> Path:

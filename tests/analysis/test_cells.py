@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from analysis.cells import Section, sections
+from analysis.cells import OLDER, Section, sections
 from analysis.records import InputError, read_runs
-from tests.analysis.conftest import record, write
+from tests.analysis.conftest import lowered, record, write
 
 
 def grouped(folder: Path, *records: dict[str, Any]) -> list[Section]:
@@ -99,7 +99,7 @@ def test_trials_of_a_search_are_left_out(runs: Path) -> None:
 
 def test_one_seed_does_not_count_twice(runs: Path) -> None:
     with pytest.raises(InputError, match="same configuration and seeds"):
-        grouped(runs, record(score=0.8), record(score=0.9))
+        grouped(runs, record(config__recipe__epochs=3), record(config__recipe__epochs=3.0))
 
 
 def test_a_seed_set_in_the_method_alone_is_another_run(runs: Path) -> None:
@@ -113,3 +113,15 @@ def test_a_key_that_recipes_got_later_parts_no_rows_at_the_value_it_had_before(r
     assert labels(section) == ["gpart, d=4608"]
     (apart,) = grouped(runs, record("gpart", 2, config__recipe__accumulation=2))
     assert len(labels(apart)) == 2
+
+
+def test_runs_of_two_identities_never_share_a_row(runs: Path) -> None:
+    (section,) = grouped(runs, lowered(record(seed=0)), record(seed=1), lowered(record("head")))
+    assert labels(section) == ["gpart, d=4608", "gpart, d=4608, identity=1", "head"]
+    assert [row.mark for row in section.rows] == ["", OLDER, OLDER]
+    assert [len(found) for _, _, found in section.grid()] == [1, 1, 1]
+
+
+def test_equal_numbers_are_one_setting_whatever_their_type(runs: Path) -> None:
+    (section,) = grouped(runs, record(config__recipe__epochs=3), record(seed=1, config__recipe__epochs=3.0))
+    assert labels(section) == ["gpart, d=4608"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from analysis.records import InputError, flatten, read_run, read_runs
-from tests.analysis.conftest import record, write
+from schema.record import Record
+from tests.analysis.conftest import broken, identified, lowered, record, write
 
 
 def test_a_record_is_read(runs: Path) -> None:
@@ -23,11 +24,13 @@ def test_a_record_is_read(runs: Path) -> None:
 
 
 def test_the_whole_record_can_be_read_again(runs: Path) -> None:
-    content = record(history={"steps": [{"step": 1, "loss": 0.5}], "epochs": [], "best_epoch": 1})
+    content = record(history={"steps": [], "epochs": [{"epoch": 1, "selection": {"loss": 0.5}}], "best_epoch": 1})
     run = read_run(write(runs, content))
-    assert run.record() == content
-    run.path.write_text(json.dumps({**content, "id": "000000000000"}))
-    with pytest.raises(InputError, match="now the record of run 000000000000"):
+    assert run.record() == Record.model_validate(content)
+    assert run.record().history.epochs[0].selection == {"loss": 0.5}
+    other = record(seed=1)
+    run.path.write_text(json.dumps(other))
+    with pytest.raises(InputError, match=f"now the record of run {other['id']}"):
         run.record()
     run.path.unlink()
     with pytest.raises(InputError, match="cannot be read"):
@@ -63,23 +66,30 @@ def test_an_undefined_metric_and_a_failure_are_told_apart(runs: Path) -> None:
     undefined = read_run(write(runs, record(task="glue/stsb", metric="pearson", score=None)))
     failed = read_run(write(runs, record(outcome="out_of_memory", sizes={})))
     assert (undefined.state, failed.state) == ("undefined", "out_of_memory")
-    assert failed.error == "Stopped: the loss is not finite"
+    assert failed.reason == "Stopped: the loss is not finite"
     assert failed.theta is None
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema": 2}, "schema=2: unknown version"),
-        ({"outcome": "fine"}, "outcome=fine: unknown"),
+        ({"schema": 3}, "schema=3: unknown version of the record; accepted: 1, 2"),
+        ({"outcome": "fine"}, "outcome=fine: not accepted; input should be 'ok', 'diverged',"),
         ({"protocol": "best_on_dev"}, "key.protocol=heldout: the rest of the record says best_on_dev"),
         ({"config__track": "published"}, "key.track=equal_budget"),
         ({"key__task": "glue/cola"}, "key.task=glue/cola"),
         ({"key__source": "embedded", "config__data__source": "embedded"}, "says embedded/glue/sst2"),
-        ({"metrics__test": {"f1": 0.5}}, "no accuracy"),
-        ({"metrics__test": {"accuracy": "0.5"}}, "accepted: a number or null"),
-        ({"key": {"task": "glue/sst2"}}, "not a run record"),
-        ({"provenance": None}, "not a run record"),
+        ({"key__metric": "f1"}, "key.metric=f1: the rest of the record says accuracy"),
+        ({"metrics__primary": "f1"}, "key.metric=accuracy: the rest of the record says f1"),
+        (
+            {"metrics__test": {"accuracy": "0.5"}},
+            "metrics.test.accuracy=0.5: not accepted; input should be a valid num",
+        ),
+        ({"key": {"task": "glue/sst2"}}, "key.source: missing"),
+        ({"provenance": None}, "provenance=null: not accepted"),
+        ({"sizes__thetas": 3}, "sizes.thetas: unknown key"),
+        ({"sizes__theta": 3.5}, "sizes.theta=3.5: not accepted; input should be a valid integer"),
+        ({"config__method__config": []}, "config.method.config=[]: not accepted"),
     ],
 )
 def test_a_record_that_contradicts_itself_is_refused(runs: Path, change: dict[str, object], reason: str) -> None:
@@ -95,6 +105,66 @@ def test_a_record_that_contradicts_itself_is_refused(runs: Path, change: dict[st
     with pytest.raises(InputError, match=r"record\.json: ") as error:
         read_run(path)
     assert reason in error.value.lines[0]
+    assert len(error.value.lines) == 1
+    assert "\n" not in error.value.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"config": 3}, "config=3: not accepted; accepted: a mapping"),
+        ({"provenance": None}, "provenance=null: not accepted; accepted: a mapping"),
+        ({"key": {"task": "glue/sst2"}}, "key.source: missing"),
+    ],
+)
+def test_a_broken_record_of_schema_1_is_refused_in_one_line(runs: Path, change: dict[str, object], reason: str) -> None:
+    path = runs / "record.json"
+    path.write_text(json.dumps(lowered(record()) | change))
+    with pytest.raises(InputError, match=r"record\.json: ") as error:
+        read_run(path)
+    assert reason in str(error.value)
+
+
+def test_a_record_whose_settings_were_edited_is_refused(runs: Path) -> None:
+    content = record()
+    content["identity"]["hashed"]["recipe"]["learning_rate"] = 0.5
+    with pytest.raises(InputError, match=rf"id={content['id']}: identity.hashed is that of \w+, so that one of both"):
+        read_run(write(runs, content))
+
+
+def test_a_score_without_the_primary_metric_is_undefined_and_the_rest_goes_on(runs: Path) -> None:
+    write(runs, record("lora"))
+    write(runs, record("gpart", metrics__test={"f1": 0.5}))
+    states = {run.method: (run.state, run.reason) for run in read_runs(runs)}
+    missing = "no accuracy, the task's primary metric, among its scores: f1"
+    assert states == {"lora": ("ok", None), "gpart": ("undefined", missing)}
+
+
+def test_records_of_both_schemas_give_the_same_run(runs: Path) -> None:
+    newest = read_run(write(runs, record()))
+    oldest = read_run(write(runs / "older", lowered(record())))
+    assert (oldest.identity, newest.identity) == (1, 2)
+    assert (oldest.column, oldest.capacity, oldest.score) == (newest.column, newest.capacity, newest.score)
+    assert oldest.settings == {k: v for k, v in newest.settings.items() if k != "identity_version"}
+
+
+def test_every_published_record_is_read() -> None:
+    paths = sorted((Path(__file__).resolve().parents[2] / "results").rglob("record.json"))
+    assert len(paths) == 207
+    for path in paths:
+        run = read_run(path)
+        assert run.identity == 1
+        assert run.record().outcome == "ok"
+        assert run.is_trial or run.score is not None
+
+
+def test_a_broken_round_trip_has_no_score_and_says_what_differed(runs: Path) -> None:
+    run = read_run(write(runs, broken("gpart")))
+    assert (run.state, run.score) == ("broken_round_trip", None)
+    assert run.reason == (
+        "merge: largest difference of a logit 0.25 (accepted: 0.001), 4 of 32 predictions changed; "
+        "unmerge: largest difference of a logit not finite (accepted: 0.001), 32 of 32 predictions changed"
+    )
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
@@ -148,6 +218,7 @@ def test_no_records_and_no_folder_are_refused(runs: Path) -> None:
 
 def test_flatten() -> None:
     assert flatten({"a": {"b": 1, "c": None}, "d": [1, "x"]}) == {"a.b": 1, "a.c": None, "d": '[1, "x"]'}
+    assert flatten({"d": [3.0, [0.5]]}) == flatten({"d": [3, [0.5]]})
 
 
 def test_analysis_imports_no_model_library() -> None:
@@ -161,6 +232,6 @@ def test_analysis_imports_no_model_library() -> None:
 def test_a_projections_own_seed_is_no_setting(runs: Path, name: str) -> None:
     content = record("lora")
     content["config"]["method"]["config"][name] = 7
-    run = read_run(write(runs, content))
+    run = read_run(write(runs, identified(content)))
     assert run.own_seeds == {f"method.config.{name}": 7}
     assert f"method.config.{name}" not in run.settings

@@ -10,7 +10,7 @@ from analysis.latex import escape, latex
 from analysis.records import read_runs
 from analysis.render import markdown
 from analysis.tables import Table, score_table
-from tests.analysis.conftest import record, write
+from tests.analysis.conftest import lowered, record, write
 
 
 def table(folder: Path, *records: dict[str, Any]) -> Table:
@@ -71,14 +71,14 @@ def test_a_generated_task_prints_as_embedded(runs: Path) -> None:
         ({"provenance__data_fingerprint__test": "others"}, "scored_rows differs: others (n=1), test (n=1)"),
     ],
 )
-def test_differing_circumstances_are_footnoted(runs: Path, change: dict[str, Any], text: str) -> None:
+def test_differing_environments_are_footnoted(runs: Path, change: dict[str, Any], text: str) -> None:
     found = table(runs, record(), record("head", **change), record(task="glue/rte"))
     (note,) = [note for note in found.notes if note.startswith("[")]
     assert note.startswith(f"[1] glue/sst2 (local, full): {text}")
     assert [heading.footnotes for heading in found.headings[3:]] == [(), (1,)]
 
 
-def test_equal_circumstances_and_the_rows_of_training_are_not_footnoted(runs: Path) -> None:
+def test_equal_environments_and_the_rows_of_training_are_not_footnoted(runs: Path) -> None:
     found = table(runs, record(seed=0), record(seed=1))
     assert not any(note.startswith("[") for note in found.notes)
 
@@ -103,3 +103,16 @@ def test_markdown_rows_have_the_same_number_of_cells(runs: Path) -> None:
     strange = record("head", task="glue/rte", subset="a|b")
     lines = [line for line in markdown([table(runs, record(), strange)]).splitlines() if line.startswith("|")]
     assert {line.replace(r"\|", "").count("|") for line in lines} == {6}
+
+
+def test_rows_of_the_older_identity_are_marked_and_explained(runs: Path) -> None:
+    found = table(runs, lowered(record(seed=0)), record(seed=1), record("head"))
+    assert [row[0] for row in found.rows] == ["gpart, d=4608", "gpart, d=4608, identity=1 ‡", "head"]
+    (note,) = [note for note in found.notes if note.startswith("‡")]
+    assert "identity 1: configuration files of a local backbone and commits of the hub were not part of it" in note
+    assert "head & 0" in latex([found])
+    assert r"identity=1 $^{\ddagger}$ &" in latex([found])
+
+
+def test_nothing_is_marked_where_all_runs_have_the_newest_identity(runs: Path) -> None:
+    assert "‡" not in markdown([table(runs, record(), record("head"))])

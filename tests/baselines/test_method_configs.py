@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from tiny_backbones import BACKBONES, HIDDEN, LAYERS
 
-from baselines import adapt
+from baselines import adapt, method_config
+from schema.sections import Method
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "method"
 FILES = sorted(FOLDER.rglob("*.yaml"))
@@ -21,15 +21,15 @@ RUN = {
 }
 
 
-def resolved(file: Path, d: int = 24) -> dict[str, Any]:
+def resolved(file: Path, d: int = 24) -> Method:
     """The method's part of a run's configuration, with the top-level d put where the method keeps it."""
     whole: Any = OmegaConf.to_container(
         OmegaConf.merge(OmegaConf.create(RUN), {"method": OmegaConf.load(file)}), resolve=True
     )
-    method: dict[str, Any] = whole["method"]
-    if method["capacity"] is not None:
-        assert method["config"][method["capacity"]] is None
-        method["config"][method["capacity"]] = d
+    method = Method.model_validate(whole["method"])
+    if method.capacity is not None:
+        assert method.config[method.capacity] is None
+        method.config[method.capacity] = d
     return method
 
 
@@ -43,11 +43,10 @@ def test_the_methods_of_the_comparison_are_there() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_file_configures_its_method(file: Path) -> None:
     method = resolved(file)
-    assert method["name"] == file.stem
-    assert method["result_version"] >= 1
-    config = instantiate(method["config"])
+    assert method.name == file.stem
+    config = method_config(method.config)
     if file.stem in NAMES:
-        assert method["decay_vectors"] == (file.stem == "gpart")
+        assert method.decay_vectors == (file.stem == "gpart")
     bert = BACKBONES["bert"]
     head = [] if file.stem == "untrained" else bert.head
     adapted = adapt(bert.new(), config, head=head, init_seed=0)
@@ -72,10 +71,10 @@ def test_the_header_says_how_to_run_it(file: Path) -> None:
 
 
 def test_the_published_values() -> None:
-    lora = instantiate(resolved(FOLDER / "lora.yaml")["config"])
+    lora: Any = method_config(resolved(FOLDER / "lora.yaml").config)
     assert (lora.r, lora.lora_alpha, lora.lora_dropout, lora.bias) == (8, 8, 0.1, "none")
-    unilora = instantiate(resolved(FOLDER / "unilora.yaml")["config"])
+    unilora: Any = method_config(resolved(FOLDER / "unilora.yaml").config)
     assert (unilora.r, unilora.init_theta_d_bound, unilora.unilora_dropout) == (4, 0.02, 0.1)
     assert unilora.proj_seed == 17
-    vera = instantiate(resolved(FOLDER / "vera.yaml")["config"])
+    vera: Any = method_config(resolved(FOLDER / "vera.yaml").config)
     assert (vera.r, vera.d_initial, vera.projection_prng_key, vera.bias) == (256, 0.1, 17, "none")

@@ -14,10 +14,9 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from experiments.embedded import GENERATOR_VERSION, sentence_task
 from experiments.embedded.language import Draw, Event
 from experiments.embedded.lexicon import ACTIONS, past, third
-from experiments.embedded.tasks import TASKS, TRAIN_ROWS, VALIDATION_ROWS, similarity
+from experiments.embedded.tasks import GENERATOR_VERSION, TASKS, TRAIN_ROWS, VALIDATION_ROWS, sentence_task, similarity
 
 GOLDEN_VERSION = 2
 GOLDEN = {

@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from experiments.embedded import encoder_folder, pretraining, sentence_task
+from experiments.embedded import pretraining
 from experiments.embedded.pretraining import recipe_hash
+from experiments.embedded.tasks import sentence_task
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def weights(folder: Path) -> bytes:
 
 @pytest.mark.usefixtures("short_recipe")
 def test_loads_through_the_auto_classes(tmp_path: Path) -> None:
-    folder = encoder_folder(tmp_path)
+    folder = pretraining.folder(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     row = sentence_task("mrpc", "validation")[0]
     batch = tokenizer(row["sentence1"], row["sentence2"], return_tensors="pt")
@@ -45,7 +46,7 @@ def test_loads_through_the_auto_classes(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("short_recipe")
 def test_no_word_of_the_tasks_is_unknown(tmp_path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(encoder_folder(tmp_path))
+    tokenizer = AutoTokenizer.from_pretrained(pretraining.folder(tmp_path))
     for task, columns in (("cola", ["sentence"]), ("sst2", ["sentence"]), ("qnli", ["question", "sentence"])):
         rows = sentence_task(task, "train")
         for column in columns:
@@ -59,20 +60,20 @@ def test_is_made_once_by_many_and_is_the_same_each_time(tmp_path: Path, monkeypa
     monkeypatch.setattr(pretraining, "_pretrain", lambda folder: (made.append(folder), pretrain(folder)))
     monkeypatch.setenv("GPART_CACHE", str(tmp_path / "one"))
     folders: list[Path] = []
-    workers = [threading.Thread(target=lambda: folders.append(encoder_folder())) for _ in range(3)]
+    workers = [threading.Thread(target=lambda: folders.append(pretraining.folder())) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     assert len(made) == 1
     assert len(set(folders)) == 1
-    assert weights(encoder_folder(tmp_path / "two")) == weights(folders[0])
+    assert weights(pretraining.folder(tmp_path / "two")) == weights(folders[0])
 
 
 @pytest.mark.usefixtures("short_recipe")
 def test_leaves_generators_and_threads_alone(tmp_path: Path) -> None:
     threads, state, python_state = torch.get_num_threads(), torch.get_rng_state(), random.getstate()
-    encoder_folder(tmp_path)
+    pretraining.folder(tmp_path)
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
     assert random.getstate() == python_state
@@ -85,7 +86,7 @@ def test_a_failed_pretraining_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(pretraining, "_pretrain", fail)
     with pytest.raises(MemoryError):
-        encoder_folder(tmp_path)
+        pretraining.folder(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 

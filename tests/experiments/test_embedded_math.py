@@ -36,7 +36,7 @@ def short_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model by the real recipe, cut to a few steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(causal, "RECIPE", SHORT_RECIPE)
-        return causal.causal_folder(tmp_path_factory.mktemp("short"))
+        return causal.folder(tmp_path_factory.mktemp("short"))
 
 
 def sha(items: object) -> str:
@@ -174,7 +174,7 @@ def test_pretraining_is_reproducible_and_leaves_the_caller_alone(
 ) -> None:
     monkeypatch.setattr(causal, "RECIPE", SHORT_RECIPE)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    again = causal.causal_folder(tmp_path)
+    again = causal.folder(tmp_path)
     assert (again / "model.safetensors").read_bytes() == (short_folder / "model.safetensors").read_bytes()
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
@@ -203,5 +203,5 @@ def test_levels_are_steps() -> None:
 @pytest.mark.slow
 def test_pretraining_fits_its_time(tmp_path: Path) -> None:
     start = time.process_time()
-    causal.causal_folder(tmp_path)
+    causal.folder(tmp_path)
     assert time.process_time() - start <= PRETRAINING_SECONDS

@@ -77,7 +77,7 @@ def test_the_digits_are_images_with_labels() -> None:
 
 @pytest.mark.usefixtures("short_recipe")
 def test_loads_through_the_auto_classes_with_the_shapes_of_the_recipe(tmp_path: Path) -> None:
-    folder = vision.vit_folder(tmp_path)
+    folder = vision.folder(tmp_path)
     saved, configured = AutoConfig.from_pretrained(folder), ViTConfig(**vision.RECIPE["architecture"])
     for key in vision.RECIPE["architecture"]:
         assert getattr(saved, key) == getattr(configured, key)
@@ -99,7 +99,7 @@ def test_loads_through_the_auto_classes_with_the_shapes_of_the_recipe(tmp_path: 
 @pytest.mark.usefixtures("short_recipe")
 def test_is_the_same_each_time_and_leaves_generators_and_threads_alone(tmp_path: Path) -> None:
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    folders = [vision.vit_folder(tmp_path / name) for name in ("one", "two")]
+    folders = [vision.folder(tmp_path / name) for name in ("one", "two")]
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
     first, second = ((folder / "model.safetensors").read_bytes() for folder in folders)
@@ -126,7 +126,7 @@ def test_importing_needs_neither_torch_nor_transformers() -> None:
 @pytest.mark.slow
 def test_pretraining_takes_less_than_two_minutes_and_learns_the_glyphs(tmp_path: Path) -> None:
     started = time.process_time()
-    folder = vision.vit_folder(tmp_path)
+    folder = vision.folder(tmp_path)
     assert time.process_time() - started < 120
     pictures, labels = glyphs(vision.RECIPE["seed"], vision.RECIPE["classes"], 1000)
     model = AutoModelForImageClassification.from_pretrained(folder).eval()

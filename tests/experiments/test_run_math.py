@@ -84,7 +84,7 @@ def words(llama: Path, sums: Path, tmp_path: Path) -> list[str]:
         "backbone.source=local",
         f"backbone.path={llama}",
         "backbone.max_length=64",
-        "task.calculator_marks=drop",
+        "++task.calculator_marks=drop",
         "task.max_new_tokens=12",
         "recipe=default",
         "recipe.epochs=2",
@@ -231,7 +231,7 @@ def test_the_vllm_back_end_is_given_the_trained_model(
     same = [*words, f"method={method}", "recipe.epochs=6"]
     plain = run(*same)
     monkeypatch.setitem(sys.modules, "vllm", cast(ModuleType, Vllm))
-    other = run(*same, "task.generation=vllm")
+    other = run(*same, "++task.generation=vllm")
     assert other["id"] != plain["id"], "another program may write other texts"
     runs = (other, plain, run(*words, "method=untrained"))
     written, expected, before = (list(predictions_of(tmp_path / "outputs", r["id"])["generation"]) for r in runs)
@@ -243,12 +243,14 @@ def test_vllm_that_is_not_installed_is_one_line(words: list[str]) -> None:
     if importlib.util.find_spec("vllm"):
         pytest.skip("vllm is installed")
     with pytest.raises(SpecError, match=r"task\.generation=vllm: not installed here .* accepted: transformers"):
-        run(*words, "method=gpart", "task.generation=vllm")
+        run(*words, "method=gpart", "++task.generation=vllm")
 
 
 def test_lm_eval_scores_a_run(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("lm_eval", reason="lm-eval is an optional extra")
-    result = run(*words, "method=full", "recipe.epochs=20", "recipe.learning_rate=0.01", "task.prompt=question-answer")
+    result = run(
+        *words, "method=full", "recipe.epochs=20", "recipe.learning_rate=0.01", "++task.prompt=question-answer"
+    )
     assert result["metrics"]["test"]["strict"] > 0, "otherwise the test below says little"
     folder = folder_of(tmp_path / "outputs", result["id"])
     capsys.readouterr()
@@ -273,7 +275,7 @@ def test_several_test_sets_after_one_training(words: list[str], tmp_path: Path) 
     assert dict(counts) == {"test": 20, "math": 5}
 
 
-@pytest.mark.parametrize("overrides", [["task.packing=true"], ["task.loss=text"], ["task.prompt=alpaca"]])
+@pytest.mark.parametrize("overrides", [["++task.packing=true"], ["++task.loss=text"], ["++task.prompt=alpaca"]])
 def test_options_of_training_are_part_of_the_identity(overrides: list[str], words: list[str]) -> None:
     small = [*words, "method=gpart", "recipe.epochs=1", "data.test_rows=2", "backbone.max_length=64"]
     plain, other = run(*small), run(*small, *overrides)
@@ -306,10 +308,10 @@ def test_bad_settings_of_math_are_refused(words: list[str]) -> None:
     with pytest.raises(SpecError, match=r"task\.primary_metric=loss: .* accepted: strict, lenient"):
         run(*words, "method=gpart", "task.primary_metric=loss")
     with pytest.raises(SpecError, match=r"task\.prompt=none: no such template"):
-        run(*words, "method=gpart", "task.prompt=none")
+        run(*words, "method=gpart", "++task.prompt=none")
     with pytest.raises(SpecError, match="protocol=best_on_dev"):
         run(*words, "method=gpart", "protocol=best_on_dev")
     with pytest.raises(SpecError, match=r"backbone\.max_length=65: the model has 64 positions"):
         run(*words, "method=gpart", "backbone.max_length=65")
     with pytest.raises(SpecError, match=r"task\.loss=both"):
-        run(*words, "method=gpart", "task.loss=both")
+        run(*words, "method=gpart", "++task.loss=both")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from experiments.families.labels import LabelTask
 from experiments.families.sections import FamilySections
 from schema import sections
 from schema.marks import RESULT
@@ -21,4 +22,10 @@ class GlueBackbone(sections.Backbone):
     max_length: Annotated[Count, RESULT, "tokens; longer inputs are cut"]
 
 
-SECTIONS = FamilySections(sections.Task, GlueBackbone, embedded_backbone="embedded-encoder")
+SECTIONS = FamilySections(
+    LabelTask,
+    GlueBackbone,
+    "tokenizer",
+    embedded_backbone="embedded-encoder",
+    pretraining="experiments.embedded.pretraining",
+)

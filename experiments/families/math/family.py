@@ -13,29 +13,24 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
 from baselines import Adapted
-from experiments.data import weights as backbones
+from experiments.data.weights import Weights
 from experiments.errors import SpecError
-from experiments.families.family import Examples, Family, Metrics, Predictions, TrainerOptions
+from experiments.families.family import Classes, Examples, Family, Metrics, Predictions, TrainerOptions
 from experiments.families.math import answers, examples, generation, generation_vllm, scoring
 from experiments.families.math.examples import IGNORED
-from experiments.families.math.prompts import Prompt
+from experiments.families.math.section import MathBackbone, MathTask, TestSet
+from experiments.families.pretrained import Pretrained, require_positions
 from schema.run import RunSpec
 
 _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 """GSM8K's notes for a calculator, such as <<3*4=12>>."""
 
 
-class Math(Family):
+class Math(Family[MathTask, MathBackbone]):
     """A run on a task of mathematical reasoning.
 
     The loss on the selection split decides which epoch is kept: generating after every epoch would cost more than
@@ -44,45 +39,32 @@ class Math(Family):
 
     selects_by_loss = True
 
-    def __init__(self, spec: RunSpec) -> None:
-        super().__init__(spec)
-        self.prompt = Prompt.model_validate(self.task["prompt"])
+    def __init__(self, spec: RunSpec[MathTask, MathBackbone], weights: Weights, classes: Classes) -> None:
+        super().__init__(spec, weights, classes)
+        self.prompt = self.task.prompt
         self._notes: dict[str, Any] = {}
 
     def check(self) -> list[str]:
         """See `Family.check`."""
         errors = super().check()
-        if self.spec["protocol"]["name"] != "heldout":
+        if self.spec.protocol.name != "heldout":
             errors.append("protocol=best_on_dev: no epoch is chosen by generated answers; accepted: heldout")
-        if self.spec["recipe"]["group_by_length"] and self.task["packing"]:
+        if self.spec.recipe.group_by_length and self.task.packing:
             errors.append("recipe.group_by_length=true: packed rows have one length; accepted: false, or no packing")
-        if self.task["generation"] == "vllm":
+        if self.task.generation == "vllm":
             errors += generation_vllm.missing()
         return errors
-
-    def metric_names(self) -> Sequence[str]:
-        """See `Family.metric_names`: those that say of each answer whether it is right."""
-        return ("strict", "lenient")
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The backbone's own tokenizer."""
-        source, options = backbones.location(self.backbone)
-        return AutoTokenizer.from_pretrained(source, **options)
+        return AutoTokenizer.from_pretrained(self.weights.folder())
 
-    def meta(self) -> PreTrainedModel:
-        """See `Family.meta`."""
-        config = backbones.config(self.backbone)
-        backbones.require_positions(config, self._context)
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
-
-    def load(self, head_seed: int) -> PreTrainedModel:
-        """The pretrained language model in float32; it has no new head, so `head_seed` changes nothing."""
-        source, options = backbones.location(self.backbone)
-        with torch.random.fork_rng(), backbones.quiet():
-            config = AutoConfig.from_pretrained(source, **options)
-            return AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, **options)
+    def pretrained(self) -> Pretrained:
+        """See `Family.pretrained`; a language model has no new head."""
+        config = self.weights.config()
+        require_positions(config, self._context)
+        return Pretrained(AutoModelForCausalLM, config)
 
     def examples(self, rows: datasets.Dataset, split: str) -> Examples:
         """Token ids with labels, of prompt and solution.
@@ -93,35 +75,35 @@ class Math(Family):
         self._require_answers(rows, split)
         pairs = [self.prompt.training(*pair) for pair in zip(*self._texts(rows), strict=True)]
         encoded, report = examples.encode(
-            pairs, self.tokenizer, context=self._context, loss=self.task["loss"], keep=self.task["keep"]
+            pairs, self.tokenizer, context=self._context, loss=self.task.loss, keep=self.task.keep
         )
         self._notes[split] = report.as_record()
         if not len(encoded):
             raise SpecError(
                 [
-                    f"task={self.task['name']}: split {split}: no solution has a token within backbone.max_length="
+                    f"task={self.task.name}: split {split}: no solution has a token within backbone.max_length="
                     f"{self._context}; accepted: a longer context, or shorter examples"
                 ]
             )
         if report.longer_than_context:
             print(
                 f"note: {split}: {report.longer_than_context} of {report.pairs} examples are longer than the context "
-                f"of {self._context} tokens (the longest: {report.longest}) and keep their {self.task['keep']} tokens"
+                f"of {self._context} tokens (the longest: {report.longest}) and keep their {self.task.keep} tokens"
             )
-        if split == "train" and self.task["packing"]:
+        if split == "train" and self.task.packing:
             encoded = examples.pack(encoded, self._context)
         return encoded
 
     def trainer_options(self) -> TrainerOptions:
         """See `Family.trainer_options`; what is measured before the first step is kept as epoch 0."""
         pad = examples.padding_id(self.tokenizer)
-        collator = examples.PackedCollator(pad) if self.task["packing"] else examples.PaddingCollator(pad)
+        collator = examples.PackedCollator(pad) if self.task.packing else examples.PaddingCollator(pad)
         return TrainerOptions(
             collator,
             self.tokenizer,
             arguments={"eval_on_start": True, "remove_unused_columns": False},
             evaluate=lambda model, selection: {"loss": self._loss(model, selection)},
-            counts_tokens=not self.task["packing"],
+            counts_tokens=not self.task.packing,
         )
 
     def outputs(self, model: nn.Module, examples: Examples, batch_size: int) -> np.ndarray:
@@ -143,9 +125,9 @@ class Math(Family):
             return Predictions(split, pd.DataFrame(), {"loss": self._loss(adapted.model, examples)})
         _, solutions = self._texts(rows)
         section = self._section(split)
-        golds = [answers.gold_answer(solution, section["kind"]) for solution in solutions]
+        golds = [answers.gold_answer(solution, section.kind) for solution in solutions]
         written = self._write(adapted, rows, split)
-        scores = scoring.score([part.raw for part in written], golds, section["kind"], self.prompt)
+        scores = scoring.score([part.raw for part in written], golds, section.kind, self.prompt)
         self._notes[f"{split}_generation"] = {
             "ended": generation.count_ends(written),
             "tokens": sum(part.tokens for part in written),
@@ -160,12 +142,14 @@ class Math(Family):
                 "strict_answer": scores.strict_answers,
                 "lenient_answer": scores.lenient_answers,
                 # Right (1) or wrong (0) by the primary metric, against a label of 1: what paired statistics need.
-                "prediction": [int(right) for right in getattr(scores, self.task["primary_metric"])],
+                "prediction": [int(right) for right in getattr(scores, self.task.primary_metric)],
                 "label": 1,
             }
         )
-        loss = {"loss": self._loss(adapted.model, examples)}
-        return Predictions(split, frame, {**scores.metrics, **loss})
+        computed: Metrics = dict(scores.metrics)
+        if "loss" in self.spec.task.metrics:
+            computed["loss"] = self._loss(adapted.model, examples)
+        return Predictions(split, frame, {name: computed[name] for name in self.spec.task.metrics})
 
     def notes(self) -> dict[str, Any]:
         """Examples that were cut or left out, and how generations ended, by split."""
@@ -174,7 +158,7 @@ class Math(Family):
     def generation_limits(self, split: str) -> dict[str, Any]:
         """The options of a test split that both back ends of generation take."""
         return {
-            "max_new_tokens": self._section(split)["max_new_tokens"],
+            "max_new_tokens": self._section(split).max_new_tokens,
             "stop": self.prompt.stop,
             "context": self._context,
         }
@@ -185,25 +169,25 @@ class Math(Family):
 
     def _write(self, adapted: Adapted, rows: datasets.Dataset, split: str) -> list[generation.Generation]:
         prompts, limits = self.prompts(rows), self.generation_limits(split)
-        if self.task["generation"] == "vllm":
+        if self.task.generation == "vllm":
             return generation_vllm.generate_vllm(adapted.merged_model(), self.tokenizer, prompts, **limits)
-        batch_size = self.spec["recipe"]["eval_batch_size"]
+        batch_size = self.spec.recipe.eval_batch_size
         with self.inference(adapted.model):
             return generation.generate(adapted.model, self.tokenizer, prompts, batch_size=batch_size, **limits)
 
     @property
     def _context(self) -> int:
-        return int(self.backbone["max_length"])
+        return self.backbone.max_length
 
-    def _section(self, split: str) -> Any:
+    def _section(self, split: str) -> MathTask | TestSet:
         """The section of a test split: the task's own, or that of one of its test sets."""
-        return self.task.get("test_sets", {}).get(split, self.task)
+        return self.task.test_sets.get(split, self.task)
 
     def _texts(self, rows: datasets.Dataset) -> tuple[list[str], list[str]]:
         """Questions and solutions; test sets of other tasks name their columns as these do."""
         question, solution = (name for name in rows.column_names if name != "example_id")
         solutions = list(rows[solution][:])
-        if self.task["calculator_marks"] == "drop":
+        if self.task.calculator_marks == "drop":
             solutions = [_CALCULATOR_MARK.sub("", text) for text in solutions]
         return list(rows[question][:]), solutions
 
@@ -213,14 +197,14 @@ class Math(Family):
         wrong = [
             example_id
             for example_id, solution in zip(rows["example_id"], self._texts(rows)[1], strict=True)
-            if not _has_answer(solution, section["kind"])
+            if not _has_answer(solution, section.kind)
         ]
         self._notes[f"{split}_without_answer"] = len(wrong)
         if wrong and split not in ("train", "selection"):
             raise SpecError(
                 [
-                    f"task={section['name']}: split {split}: {len(wrong)} solutions without an answer, the first at "
-                    f"example id {wrong[0]}; accepted: solutions that state a {section['kind']}"
+                    f"task={section.name}: split {split}: {len(wrong)} solutions without an answer, the first at "
+                    f"example id {wrong[0]}; accepted: solutions that state a {section.kind}"
                 ]
             )
 
@@ -234,7 +218,7 @@ class Math(Family):
 
     def _loss(self, model: nn.Module, rows: Examples) -> float:
         """Mean cross-entropy in nats per learnt token, over all tokens of all examples alike."""
-        total, count, batch_size = 0.0, 0, self.spec["recipe"]["eval_batch_size"]
+        total, count, batch_size = 0.0, 0, self.spec.recipe.eval_batch_size
         with self.inference(model) as device:
             for logits, labels in self._forward(model, rows, batch_size, device):
                 total += float(_summed(logits, labels))
@@ -256,10 +240,10 @@ def _summed(logits: Tensor, labels: Tensor) -> Tensor:
     )
 
 
-def rescored(generations: Sequence[str], golds: Sequence[str], task: Any, split: str) -> Metrics:
+def rescored(generations: Sequence[str], golds: Sequence[str], task: MathTask, split: str) -> Metrics:
     """The scores of stored generations, from nothing else than these: `python -m experiments rescore RUN`."""
-    section = task.get("test_sets", {}).get(split, task)
-    return dict(scoring.score(generations, golds, section["kind"], Prompt.model_validate(task["prompt"])).metrics)
+    kind = task.test_sets.get(split, task).kind
+    return dict(scoring.score(generations, golds, kind, task.prompt).metrics)
 
 
 FAMILY = Math

@@ -7,44 +7,60 @@ from typing import Any
 
 import datasets
 from PIL import Image
-from transformers import PreTrainedModel, default_data_collator
+from transformers import AutoModelForImageClassification, PreTrainedModel, default_data_collator
 
-from experiments.data.rows import names
 from experiments.errors import SpecError
-from experiments.families.classification import Classification
+from experiments.families.classification import Classification, labelled
 from experiments.families.family import Examples, TrainerOptions
+from experiments.families.pretrained import Pretrained
 from experiments.families.vision import backbones, transforms
+from experiments.families.vision.fused import split_qkv
+from experiments.families.vision.positions import resized
+from experiments.families.vision.section import VisionBackbone, VisionTask
 
 
-class Vision(Classification):
+class Vision(Classification[VisionTask, VisionBackbone]):
     """A run on a task of image classification."""
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return len(names(self.task["classes"]))
 
     def check(self) -> list[str]:
         """See `Family.check`; also every option of augmentation, mixing and evaluation that timm does not have."""
         groups = {
-            "augmentation": transforms.TRAINING_OPTIONS,
-            "mixing": transforms.MIXING_OPTIONS,
-            "evaluation": transforms.EVALUATION_OPTIONS,
+            "augmentation": (self.task.augmentation, transforms.TRAINING_OPTIONS),
+            "mixing": (self.task.mixing, transforms.MIXING_OPTIONS),
+            "evaluation": (self.task.evaluation, transforms.EVALUATION_OPTIONS),
         }
         return super().check() + [
             f"task.{group}.{name}: unknown option; accepted: {', '.join(sorted(accepted))}"
-            for group, accepted in groups.items()
-            for name in self.task[group]
+            for group, (options, accepted) in groups.items()
+            for name in options
             if name not in accepted
         ]
 
-    def meta(self) -> PreTrainedModel:
-        """See `Family.meta`."""
-        return backbones.meta(self.backbone, self.classes)
+    def with_logits(self, logits: int) -> Pretrained:
+        """See `Classification.with_logits`."""
+        config = self.weights.config()
+        backbones.require_library(config, self.backbone)
+        return Pretrained(AutoModelForImageClassification, labelled(config, logits, regression=False))
+
+    def around(self, model: PreTrainedModel) -> PreTrainedModel:
+        """See `Family.around`: the model at the run's image size, its fused attention split where that is asked for.
+
+        At the native size nothing is touched. Otherwise the position embeddings are interpolated once, here, and the
+        model is from then on a plain model of its size.
+        """
+        size = self.backbone.image_size
+        with next(model.parameters()).device:
+            if size is not None and size != backbones.native_size(model.config):
+                model = resized(model, size)
+            if self.backbone.split_qkv:
+                split_qkv(model)
+        return model
 
     def load(self, head_seed: int) -> PreTrainedModel:
-        """See `Family.load`."""
-        return backbones.load(self.backbone, self.classes, head_seed)
+        """See `Family.load`; the head is drawn anew even where a pretrained one would fit."""
+        model = super().load(head_seed)
+        backbones.draw_head(model, self.head_parameters(model), head_seed)
+        return model
 
     def examples(self, rows: datasets.Dataset, split: str) -> Examples:
         """Images as tensors, decoded and transformed when they are asked for.
@@ -52,20 +68,22 @@ class Vision(Classification):
         Raises:
             SpecError: if a row's image is none, with their number and the first one's id.
         """
-        column = self.task["inputs"][0]
-        _require_images(rows, column, f"task={self.task['name']}: split {split}")
-        size, statistics = backbones.image_size(self.backbone), backbones.image_statistics(self.backbone)
-        shared: dict[str, Any] = {"image": column, "label": self.task["label"], "example_id": "example_id"}
+        column = self.task.inputs[0]
+        _require_images(rows, column, f"task={self.task.name}: split {split}")
+        folder = self.weights.folder()  # first: the configuration is that of its files once they are there
+        config = self.weights.config()
+        size, statistics = backbones.image_size(self.backbone, config), backbones.image_statistics(folder, config)
+        shared: dict[str, Any] = {"image": column, "label": self.task.label, "example_id": "example_id"}
         if split != "train":
-            transform = transforms.evaluation_transform(size, statistics, self.task["evaluation"])
+            transform = transforms.evaluation_transform(size, statistics, self.task.evaluation)
             return transforms.ImageExamples(rows, transform, **shared)
-        transform = transforms.training_transform(size, statistics, self.task["augmentation"])
-        mix = transforms.mixing(self.classes, self.task["mixing"])
-        return transforms.ImageExamples(rows, transform, seed=self.spec["seeds"]["data"], mix=mix, **shared)
+        transform = transforms.training_transform(size, statistics, self.task.augmentation)
+        mix = transforms.mixing(self.logits, self.task.mixing)
+        return transforms.ImageExamples(rows, transform, seed=self.spec.seeds.data, mix=mix, **shared)
 
     def trainer_options(self) -> TrainerOptions:
         """See `Family.trainer_options`."""
-        mixes = transforms.mixing(self.classes, self.task["mixing"]) is not None
+        mixes = transforms.mixing(self.logits, self.task.mixing) is not None
         return TrainerOptions(
             default_data_collator,
             compute_metrics=self.scorer(),

@@ -6,19 +6,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from experiments.families.labels import LabelTask
 from experiments.families.sections import FamilySections
 from schema import sections
 from schema.marks import RESULT
 from schema.values import Count, Flag, Options
 
 
-class VisionTask(sections.Task):
+class VisionTask(LabelTask):
     """A task of image classification."""
 
+    input_type: Annotated[Literal["image"], RESULT, "what the input columns hold"] = "image"
     augmentation: Annotated[
-        Options, RESULT, "options of `timm.data.create_transform`, over RandomResizedCrop and horizontal flip"
+        Options, RESULT, "options of `timm.data.create_transform`, over the paper's RandomResizedCrop and flip"
     ] = Field(default_factory=dict)
-    mixing: Annotated[Options, RESULT, "options of `timm.data.Mixup`"] = Field(default_factory=dict)
+    mixing: Annotated[Options, RESULT, "options of `timm.data.Mixup`, such as mixup_alpha; the paper uses none"] = (
+        Field(default_factory=dict)
+    )
     evaluation: Annotated[
         Options, RESULT, "`crop_pct`, `crop_mode`, `interpolation`; by default as the backbone was pretrained"
     ] = Field(default_factory=dict)
@@ -40,4 +44,6 @@ class VisionBackbone(sections.Backbone):
         return self.name if self.image_size is None else f"{self.name}@{self.image_size}"
 
 
-SECTIONS = FamilySections(VisionTask, VisionBackbone, embedded_backbone="embedded-vit")
+SECTIONS = FamilySections(
+    VisionTask, VisionBackbone, "image", embedded_backbone="embedded-vit", pretraining="experiments.embedded.vision"
+)

@@ -66,7 +66,7 @@ def isometry(method: str, seed: int = 0) -> dict[str, Any]:
         "parameters": 4608,
         "weights": 1_769_472,
         "path": [{"step": s, "epoch": s / 40, "distance": s / 40, "weight_distance": s / 40} for _, s in steps],
-        "ratios": {"radius": 2.0, **{name: summary(found) for name, found in drawn.items()}},
+        "ratios": {"random": summary(drawn["random"]) | {"radius": 2.0}, "trained": summary(drawn["trained"])},
         "jacobian": [point(name, s, np.exp(spread * (1 + s / 40)), np.exp(-spread), null) for name, s in steps],
         "gram": exact if method in ("full", "gpart") else None,
         "occupancy": partition | {"sizes": sizes.tolist(), "counts": groups.tolist()} if method == "gpart" else None,

@@ -16,8 +16,14 @@ from tests.analysis.plots.conftest import isometry
 EVIL = '</script><script>window.broken=1</script><img src=x onerror="window.broken=1">\'&quot;'
 """Text that breaks out of a page which does not escape it."""
 
+
+def _step(i: int) -> dict[str, Any]:
+    rates = {"learning_rate": 0.1, "head_learning_rate": 0.1}
+    return {"epoch": i / 100, "step": i, "loss": 2.0 / i if i != 7 else None, **rates}
+
+
 HISTORY = {
-    "steps": [{"epoch": i / 100, "step": i, "loss": 2.0 / i if i != 7 else None} for i in range(1, 301)],
+    "steps": [_step(i) for i in range(1, 301)],
     "epochs": [{"epoch": i, "selection": {"accuracy": 0.7 + i / 100, "loss": 1.0 / i}} for i in range(1, 4)],
     "best_epoch": 3,
 }
@@ -32,7 +38,11 @@ def fill(folder: Path) -> None:
             content = record(method, seed, score=right / 200, history=HISTORY)
             write_predictions(write(folder, content), prediction, label, np.arange(200))
     write(folder, record("head", task="glue/rte", score=0.5))
-    odd = {"provenance__git_dirty": True, "seeds__init": 2**60, "diagnostics": {"isometry": isometry("gpart")}}
+    odd = {
+        "provenance__git_dirty": True,
+        "config__method__config__proj_seed": 2**60,
+        "diagnostics": {"isometry": isometry("gpart")},
+    }
     write(folder, record("gpart", task="glue/rte", score=0.625, **odd))
     write(folder, record("gpart", 2, outcome="diverged"))
     write(folder, record("full", outcome="error", error__message=EVIL, config__method__name=EVIL))

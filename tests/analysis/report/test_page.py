@@ -16,6 +16,7 @@ from analysis.differences import baseline_row
 from analysis.records import read_runs
 from analysis.report.drilldown import MOST_POINTS, Pool, curves, drilldown, portable
 from analysis.report.page import Plot, page
+from schema.record import History
 from tests.analysis.conftest import record, write, write_predictions
 from tests.analysis.plots.conftest import isometry
 from tests.analysis.report.conftest import EVIL, HISTORY, fill
@@ -107,7 +108,7 @@ def test_summary_counts_and_warns(text: str) -> None:
         assert caution in text
 
 
-def test_different_circumstances_within_a_column_are_warned_of(runs: Path) -> None:
+def test_different_environments_within_a_column_are_warned_of(runs: Path) -> None:
     write(runs, record(seed=0))
     write(runs, record(seed=1, provenance__packages={"python": "3.11.2", "torch": "2.14.0"}))
     assert "Different package versions (torch) within 1 of 1 columns" in drawn(runs)
@@ -169,13 +170,13 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_curves_are_thinned_keep_their_ends_and_say_so() -> None:
-    found = curves(HISTORY, "accuracy")
+    found = curves(History.model_validate(HISTORY), "accuracy")
     points = found["loss"]["points"]
     assert (len(points), found["loss"]["of"]) == (MOST_POINTS, 300)
     assert (points[0], points[-1]) == ([0.01, 2.0], [3.0, 0.0066667])
     assert found["selection"] == {"name": "accuracy", "of": 3, "points": [[1, 71.0], [2, 72.0], [3, 73.0]]}
-    assert curves(HISTORY, "strict")["selection"]["points"][1] == [2, 0.5]
-    short = {**HISTORY, "steps": HISTORY["steps"][:8]}
+    assert curves(History.model_validate(HISTORY), "strict")["selection"]["points"][1] == [2, 0.5]
+    short = History.model_validate({**HISTORY, "steps": HISTORY["steps"][:8]})
     assert curves(short, "accuracy")["loss"]["points"][6] == [0.07, None]
 
 

@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from experiments.data import hub_answers
+from schema.sections import Backbone
 from tests.hub_server import HubServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -30,6 +31,11 @@ def snapshot(cache: Path, kind: str, repo: str, *files: str) -> Path:
     folder = cache / "hub" / f"{kind}s--{repo.replace('/', '--')}"
     written(folder, "refs/main", content=COMMIT)
     return written(folder / "snapshots" / COMMIT, *files)
+
+
+def backbone(repo: str, family: str = "glue") -> Backbone:
+    """The `backbone` section of a run whose weights are on the hub."""
+    return Backbone(name="b", family=family, source="hub", hub=repo, target_modules=["query"], head=[])
 
 
 @pytest.fixture

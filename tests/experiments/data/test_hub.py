@@ -16,7 +16,7 @@ from huggingface_hub import constants, file_download
 from experiments.data import hub
 from experiments.data.hub import Requirement
 from experiments.errors import SpecError
-from tests.experiments.data.conftest import COMMIT, MODEL_FILES, forget, snapshot, written
+from tests.experiments.data.conftest import COMMIT, MODEL_FILES, backbone, forget, snapshot, written
 from tests.hub_server import TOKEN, HubServer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -270,12 +270,12 @@ def test_of_an_image_model_the_preprocessor_and_all_shards_are_fetched(server, t
     index = {"weight_map": dict(zip("ab", shards, strict=True))}
     (tmp_path / "vit" / "model.safetensors.index.json").write_text(json.dumps(index))
     commit = server.push("models", "google/vit", tmp_path / "vit")
-    vit = hub.model({"hub": "google/vit", "revision": "main", "family": "vision"})
+    vit = hub.model(backbone("google/vit", "vision"))
     assert {path.name for path in hub.folder(vit, commit).iterdir()} == {*files, "model.safetensors.index.json"}
 
 
 def test_the_configuration_alone_is_enough_for_shapes(server, commit):
-    folder = hub.folder(hub.configuration({"hub": ROBERTA.repo, "revision": "main"}), commit)
+    folder = hub.folder(hub.configuration(backbone(ROBERTA.repo)), commit)
     assert [path.name for path in folder.iterdir()] == ["config.json"]
     assert hub.cached_folder(ROBERTA, commit) is None
 

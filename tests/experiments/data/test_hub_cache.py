@@ -9,15 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 from huggingface_hub import constants
 
-from experiments.data import files, hub
+from experiments.data import hub
 from experiments.data.hub import Requirement
 from experiments.data.hub_cache import cached_commit, cached_folder, note_commit
-from tests.experiments.data.conftest import COMMIT, MODEL_FILES, snapshot, written
+from tests.experiments.data.conftest import COMMIT, MODEL_FILES, backbone, snapshot, written
 
 ROOT = Path(__file__).resolve().parents[3]
 GLUE = Requirement("dataset", "nyu-mll/glue", "main", "sst2", ("train", "validation"))
@@ -66,10 +64,10 @@ def test_a_link_that_leads_nowhere_is_not_cached(cache):
 
 
 def test_an_image_model_needs_no_tokenizer(cache):
-    vit = hub.model({"hub": "google/vit", "revision": "main", "family": "vision"})
+    vit = hub.model(backbone("google/vit", "vision"))
     folder = snapshot(cache, "model", "google/vit", "config.json", "model.safetensors")
     assert cached_folder(vit, COMMIT) == folder
-    assert cached_folder(hub.model({"hub": "google/vit", "revision": "main"}), COMMIT) is None
+    assert cached_folder(hub.model(backbone("google/vit")), COMMIT) is None
 
 
 @pytest.mark.parametrize("missing", ["train-00001-of-00002.parquet", "validation-00000-of-00001.parquet"])
@@ -116,26 +114,6 @@ def test_a_cache_that_cannot_be_written_is_left_as_it_is(cache, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "file"))
     note_commit(ROBERTA, COMMIT)
     assert (cache / "file").read_text() == "{}"
-
-
-def test_a_data_set_in_several_configurations_and_one_with_a_file_of_its_own_name(cache):
-    source = {"path": "owner/math", "name": ["algebra", "geometry"], "revision": "main"}
-    parts = {"splits": {"test": "test"}, "hub": source}
-    for place, name in enumerate(["algebra", "geometry"]):
-        rows = pa.table({"problem": [f"{place}.{row}" for row in range(2)]})
-        file = snapshot(cache, "dataset", "owner/math", f"{name}/test-00000-of-00001.parquet")
-        pyarrow.parquet.write_table(rows, file / name / "test-00000-of-00001.parquet")
-    found = files.cached_hub_files(parts, "test")
-    assert found is not None
-    assert files.table(found, ["problem"], [])["problem"].to_pylist() == ["0.0", "0.1", "1.0", "1.1"]
-
-    named = {
-        "splits": {"train": "train"},
-        "hub": {"path": "owner/one", "name": None, "revision": "main", "files": {"train": "All-395K.json"}},
-    }
-    assert files.cached_hub_files(named, "train") is None
-    folder = snapshot(cache, "dataset", "owner/one", "All-395K.json")
-    assert files.cached_hub_files(named, "train") == [folder / "All-395K.json"]
 
 
 @pytest.mark.slow

@@ -79,6 +79,7 @@ def test_a_run_from_the_hub_then_without_it(hub_with_all, run, tmp_path):
     assert done.returncode == 0, done.stderr
     (record,) = records(tmp_path)
     assert record["outcome"] == "ok"
+    assert sum("/revision/main" in request for request in hub_with_all.requests) == 2  # data and weights, once each
     assert {"model.safetensors", "sst2/train-00000-of-00001.parquet"} <= hub_with_all.files_asked_for()
 
     hub_with_all.requests.clear()

@@ -12,6 +12,7 @@ from experiments import families
 from experiments.configuration.overrides import CONF
 from experiments.configuration.spec import parse
 from experiments.data import sources
+from experiments.data.weights import weights_of
 from experiments.run import preflight, training
 
 
@@ -22,8 +23,9 @@ def test_training_sees_every_column_that_scoring_sees(pooling: str, tiny: list[s
     with initialize_config_dir(str(CONF), version_base="1.3"):
         spec = parse(compose("config", overrides))[0]
     preflight.prepare(spec)
-    family = families.family_of(spec)
-    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    source = sources.source_of(spec.task, spec.data)
+    family = families.family_of(spec, weights_of(spec.backbone, timeout=1), source.classes)
+    splits = sources.load(source, spec)
     examples = family.examples(splits.train, "train")
     adapted = preflight.adapted(spec, family.load(0))
     run = training.trainer(spec, adapted, family, examples, examples, tmp_path)

@@ -32,13 +32,14 @@ STEPS_PER_EPOCH = 3  # 96 rows of the tiny data train, in batches of 32
 
 
 @pytest.mark.parametrize(
-    ("epochs", "evaluated"), [(2, [1, 2]), (2.5, [1, 2, 2.6667]), (0.3, [0.3333]), (1.1, [1, 1.3333])]
+    ("epochs", "evaluated"), [(2, [1, 2]), (2.5, [1, 2, 8 / 3]), (0.3, [1 / 3]), (1.1, [1, 4 / 3])]
 )
 def test_every_evaluation_is_kept_under_its_own_epoch(epochs: float, evaluated: list[float], tiny: list[str]) -> None:
     result = run(*tiny, "method=head", "task=glue/sst2", f"recipe.epochs={epochs}")
-    assert [entry["epoch"] for entry in result["history"]["epochs"]] == evaluated
+    found = [entry["epoch"] for entry in result["history"]["epochs"]]
+    assert found == pytest.approx(evaluated, rel=1e-12)
     assert result["history"]["steps"][-1]["step"] == round(evaluated[-1] * STEPS_PER_EPOCH)
-    assert result["history"]["best_epoch"] in evaluated
+    assert result["history"]["best_epoch"] in found
 
 
 @pytest.mark.parametrize("key", ["task.primary_metric", "task.metric"])
@@ -120,10 +121,12 @@ def test_ranks_shrink_to_their_budget_by_the_last_step(tiny: list[str], tmp_path
     prepared = Prepared([*overrides, "recipe.warmup_ratio=0"], tmp_path)
     ranks = _Ranks(prepared.subject.adapted.model)
     prepared.trainer.add_callback(ranks)
-    prepared.train()
+    history = prepared.train()
     assert ranks.seen[0] == 4 * 4, "all of them, in query and value of two layers"
     assert ranks.seen[-1] == 1 * 4
     assert sorted(ranks.seen, reverse=True) == ranks.seen
+    assert history.best_epoch in range(1, 10), "an earlier epoch than the last, which the next line is about"
+    assert sum(map(sum, prepared.subject.adapted.state["rank_pattern"].values())) == ranks.in_use
 
 
 class _Ranks(TrainerCallback):
@@ -133,8 +136,12 @@ class _Ranks(TrainerCallback):
         self._values = [parameter for name, parameter in model.named_parameters() if "lora_E" in name]
         self.seen: list[int] = []
 
+    @property
+    def in_use(self) -> int:
+        return sum(int(values.count_nonzero()) for values in self._values)
+
     def on_step_end(self, *arguments: Any, **_: Any) -> None:
-        self.seen.append(sum(int(values.count_nonzero()) for values in self._values))
+        self.seen.append(self.in_use)
 
 
 def test_a_schedule_longer_than_the_training_is_refused(tiny: list[str], tmp_path: Path) -> None:

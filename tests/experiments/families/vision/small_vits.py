@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+from experiments.configuration.overrides import CONF
+from experiments.configuration.spec import parse
+from experiments.data.weights import weights_of
+from experiments.families.vision.family import Vision
+from experiments.families.vision.section import VisionBackbone, VisionTask
+from schema.run import RunSpec
 
 SIZE, PATCH, HIDDEN, LAYERS, HEADS, CLASSES = 32, 8, 32, 2, 2, 7
 MEAN, STD = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
 
 
-def section(library: str, folder: Path | None, **changes: Any) -> dict[str, Any]:
-    """The `backbone` section of a run on a local folder."""
-    return {
-        "name": "small-vit",
-        "source": "local",
-        "hub": None,
-        "revision": "main",
-        "path": str(folder),
-        "library": library,
-        "image_size": None,
-        "split_qkv": False,
-        "architecture": None,
-    } | changes
+@cache
+def _spec() -> RunSpec[VisionTask, VisionBackbone]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = ["task=vision/cifar10", "backbone=vit", "backbone.hub=owner/vit", "method=head", "recipe=default"]
+        return cast("RunSpec[VisionTask, VisionBackbone]", parse(compose("config", overrides))[0])
+
+
+def vision(library: str, folder: Path | None, classes: int = CLASSES, **changes: Any) -> Vision:
+    """The family of a run on a local folder.
+
+    Args:
+        library: "transformers" or "timm".
+        folder: of the weights.
+        classes: number of classes.
+        changes: of the `backbone` section.
+    """
+    spec = _spec()
+    head = ["classifier"] if library == "transformers" else ["timm_model.head"]
+    own = {"name": "small-vit", "source": "local", "path": str(folder), "library": library, "head": head}
+    backbone = VisionBackbone.model_validate(spec.backbone.model_dump() | own | changes)
+    return Vision(spec.model_copy(update={"backbone": backbone}), weights_of(backbone, timeout=1), classes)
 
 
 def save_transformers_vit(folder: Path) -> ViTForImageClassification:

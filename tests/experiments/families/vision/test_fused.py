@@ -15,11 +15,10 @@ from torch import nn
 from transformers import AutoModelForImageClassification
 
 from baselines import adapt
-from experiments.families.vision import backbones
 from experiments.families.vision.fused import SplitQKV, split_qkv
 from gpart import GPartConfig
 from tests.experiments.families.vision import small_vits
-from tests.experiments.families.vision.small_vits import HIDDEN, LAYERS, SIZE, section
+from tests.experiments.families.vision.small_vits import HIDDEN, LAYERS, SIZE, vision
 
 D = 500
 
@@ -41,7 +40,7 @@ def lora_config(targets: list[str]) -> LoraConfig:
 
 
 def load(folders: dict[str, Path], library: str, **changes: Any) -> nn.Module:
-    return backbones.load(section(library, folders[library], **changes), 5, head_seed=0)
+    return vision(library, folders[library], 5, **changes).load(head_seed=0)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -130,7 +129,7 @@ def test_timms_deit_tiny_with_these_weights_gives_the_same_logits(shared_data, t
     save_file(small_vits.as_timm(theirs.state_dict()), tmp_path / "model.safetensors")
     description = {"architecture": "deit_tiny_patch16_224", "num_classes": 1000, "pretrained_cfg": {}}
     (tmp_path / "config.json").write_text(json.dumps(description), encoding="utf-8")
-    ours = backbones.load(section("timm", tmp_path, split_qkv=True), 1000, head_seed=0).eval()
+    ours = vision("timm", tmp_path, 1000, split_qkv=True).load(head_seed=0).eval()
     ours.timm_model.head.load_state_dict(theirs.classifier.state_dict())
     images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

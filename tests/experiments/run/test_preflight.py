@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.errors import SpecError
+from tests.experiments.test_run import run
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["+method.config.lora_alhpa=3"],
+            "method.config.lora_alhpa: unknown key (did you mean method.config.lora_alpha?)",
+        ),
+        (["method.config._target_=torch.load"], "method.config._target_=torch.load: configures no method; accepted: "),
+    ],
+)
+def test_a_methods_configuration_is_refused_before_anything_is_written(
+    overrides: list[str], line: str, tiny: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError) as refusal:
+        run(*tiny, "method=lora", "task=glue/sst2", *overrides)
+    (found,) = refusal.value.errors
+    assert found.startswith(line)
+    assert not (tmp_path / "outputs").exists()
