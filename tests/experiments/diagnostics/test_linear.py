@@ -7,6 +7,7 @@ from peft import UniLoraConfig
 from experiments.diagnostics.linear import Columns, is_linear, occupancy
 from experiments.diagnostics.weight_map import WeightMap
 from gpart import GPartConfig
+from schema.diagnostics import Gram
 from tests.experiments.diagnostics.small import (
     METHODS,
     TARGETS,
@@ -44,7 +45,7 @@ def test_without_the_scale_the_gram_matrix_holds_the_group_sizes() -> None:
     adapted = adapted_to(METHODS["gpart, not isometric"]())
     sizes = adapted.model.base_model.partition().group_sizes
     gram = Columns(WeightMap(adapted), generator()).gram()
-    assert gram == {"diagonal": int(sizes.max()) - 1, "off_diagonal": 0, "columns": 24}
+    assert gram == Gram(diagonal=int(sizes.max()) - 1, off_diagonal=0, columns=24)
 
 
 def test_a_linear_map_with_overlapping_columns_is_sampled() -> None:
