@@ -5,12 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from baselines.checkpoint import stored_bytes
 from baselines.errors import MethodError
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+    from baselines.selection import TrainableSelection
 
 NamedParameters = list[tuple[str, nn.Parameter]]
 
@@ -27,7 +32,7 @@ class Adapted(ABC):
     #: Whether the method's change can be added into the weights of the backbone.
     can_merge: bool
 
-    def __init__(self, model: nn.Module, config: Any, head: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, config: PeftConfig | TrainableSelection, head: Sequence[str]) -> None:
         self.model = model
         self.config = config
         self.head = tuple(head)
@@ -122,7 +127,7 @@ class Adapted(ABC):
         return None
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What a method learns beside its trained values (AdaLoRA: the ranks left), to be copied or updated."""
         return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 from safetensors import SafetensorError, safe_open
 
@@ -29,12 +29,46 @@ def check_whole(file: Path) -> None:
         raise ValueError(f"checkpoint: {file} is not a whole safetensors file ({error}); save it again") from error
 
 
-def read_header(file: Path) -> dict[str, Any]:
-    """The header: tensor name -> dtype, shape, data_offsets; `__metadata__` -> its own entries."""
+class StoredTensor(TypedDict):
+    """What a header says of one tensor.
+
+    Attributes:
+        dtype: such as `F32`.
+        shape: of the tensor.
+        data_offsets: where its bytes begin and end, behind the header.
+    """
+
+    dtype: str
+    shape: list[int]
+    data_offsets: list[int]
+
+
+class Header(NamedTuple):
+    """The header of a safetensors file.
+
+    Attributes:
+        tensors: by name.
+        metadata: texts by key; None where the file has no such entry.
+    """
+
+    tensors: dict[str, StoredTensor]
+    metadata: dict[str, str] | None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a file, its length in front of it included."""
+        entries = self.tensors if self.metadata is None else {METADATA: self.metadata, **self.tensors}
+        length = len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode())
+        return 8 + -(-length // ALIGNMENT) * ALIGNMENT
+
+
+def read_header(file: Path) -> Header:
+    """The header of a whole file."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        header: dict[str, Any] = json.loads(stream.read(length))
-    return header
+        tensors = json.loads(stream.read(length))
+    metadata = tensors.pop(METADATA, None)
+    return Header(tensors, metadata)
 
 
 def check_fits(file: Path, expected: dict[str, tuple[int, ...]]) -> None:
@@ -43,7 +77,7 @@ def check_fits(file: Path, expected: dict[str, tuple[int, ...]]) -> None:
     Raises:
         ValueError: naming the first tensors that differ.
     """
-    found = {name: tuple(entry["shape"]) for name, entry in read_header(file).items() if name != METADATA}
+    found = {name: tuple(entry["shape"]) for name, entry in read_header(file).tensors.items()}
     differing = sorted({name for name, _ in expected.items() ^ found.items()})
     if differing:
         name = differing[0]
@@ -58,14 +92,11 @@ def stored_bytes(file: Path, keep: Callable[[str], bool]) -> int:
 
     Computed from the header alone, so that a full model's file is not read.
     """
-    header = read_header(file)
-    metadata = header.pop(METADATA, None)
-    kept: dict[str, Any] = {} if metadata is None else {METADATA: metadata}
-    end = 0
-    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+    header, end = read_header(file), 0
+    kept: dict[str, StoredTensor] = {}
+    for name, entry in sorted(header.tensors.items(), key=lambda item: item[1]["data_offsets"]):
         if keep(name):
             start, stop = entry["data_offsets"]
-            kept[name] = entry | {"data_offsets": [end, end + stop - start]}
+            kept[name] = {**entry, "data_offsets": [end, end + stop - start]}
             end += stop - start
-    length = len(json.dumps(kept, separators=(",", ":"), ensure_ascii=False).encode())
-    return 8 + -(-length // ALIGNMENT) * ALIGNMENT + end
+    return Header(kept, header.metadata).size + end

@@ -9,7 +9,6 @@ import difflib
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from typing import Any
 
 from peft import PeftConfig
 
@@ -23,7 +22,7 @@ _OWN = {TARGET, "_convert_"}
 _ACCEPTED = "accepted: a subclass of peft.PeftConfig, or a class with selects(parameter_name), such as baselines.BitFit"
 
 
-def config_errors(options: Mapping[str, Any]) -> list[str]:
+def config_errors(options: Mapping[str, object]) -> list[str]:
     """One line for a class that configures no method, or for each key that it does not have; calls nothing.
 
     Args:
@@ -44,7 +43,7 @@ def config_errors(options: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def method_config(options: Mapping[str, Any]) -> PeftConfig | TrainableSelection:
+def method_config(options: Mapping[str, object]) -> PeftConfig | TrainableSelection:
     """The configuration that a method's options describe.
 
     Raises:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from peft import PeftModel, UniLoraConfig
+from peft import PeftConfig, PeftModel, UniLoraConfig
 from peft.tuners.unilora.layer import UniLoraLayer
 
 from gpart import GPartConfig
@@ -37,7 +36,7 @@ class Hooks:
     adapted_biases: Measure = nothing
 
 
-def hooks_of(config: Any) -> Hooks:
+def hooks_of(config: PeftConfig) -> Hooks:
     """The hooks of the method that `config` configures; most need none."""
     return HOOKS.get(type(config), Hooks())
 

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import (
@@ -191,7 +190,7 @@ class InjectedAdapter(Adapted):
 
     @property
     @override
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         return vars(self.model.peft_config[ADAPTER])
 
     @override

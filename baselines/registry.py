@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from peft import PeftConfig
 from torch import nn
@@ -14,7 +13,7 @@ from baselines.injection import InjectedAdapter
 from baselines.selection import SelectedParameters, TrainableSelection
 
 
-def adapt(model: nn.Module, config: Any, *, head: Sequence[str], init_seed: int) -> Adapted:
+def adapt(model: nn.Module, config: PeftConfig | TrainableSelection, *, head: Sequence[str], init_seed: int) -> Adapted:
     """Make exactly the method's parameters and the head of `model` trainable, in place.
 
     Works on the meta device too, where it counts parameters without any memory.

@@ -20,11 +20,25 @@ from baselines import Adapted, BitFit, FullFineTuning, adapt
 from experiments.diagnostics.snapshots import Snapshot, Snapshots
 from experiments.diagnostics.weight_map import WeightMap
 from gpart import GPartConfig
+from schema.sections import Diagnostics as Options
 
 HIDDEN, INNER = 8, 12
 TARGETS = ["query", "intermediate.dense"]  # (8, 8) and (12, 8), in each of two layers
 WEIGHTS = 2 * (HIDDEN * HIDDEN + INNER * HIDDEN)
-OPTIONS: dict[str, Any] = {"seed": 0, "pairs": 20, "dense_limit": 4096, "spectrum": 4}
+OPTIONS = Options(
+    name="isometry",
+    measures=["isometry"],
+    seed=0,
+    snapshots=4,
+    pairs=20,
+    dense_limit=4096,
+    spectrum=4,
+    rows=20,
+    eigenvalues=2,
+    grid=5,
+    directions=3,
+    extent=1.0,
+)
 
 METHODS: dict[str, Callable[[], Any]] = {
     "gpart": lambda: GPartConfig(d=24, seed=3, target_modules=TARGETS),

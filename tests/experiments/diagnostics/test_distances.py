@@ -75,7 +75,7 @@ def test_the_path_of_a_nonlinear_map_is_measured_in_both_spaces() -> None:
         torch.cat([weight_map.change(weight_map.pieces(p), w).flatten() for w in weight_map.weights]) for p in points
     ]
     path = distances.path(snapshots.taken, between, weights_between)
-    assert [p["step"] for p in path] == [0, 1, 2, 3]
+    assert [p.step for p in path] == [0, 1, 2, 3]
     for i, entry in enumerate(path):
         assert entry.distance == pytest.approx(float((points[i] - points[0]).norm()))
         assert entry.weight_distance == pytest.approx(float((changes[i] - changes[0]).norm()))

@@ -13,18 +13,20 @@ from experiments.diagnostics import krylov
 from experiments.diagnostics.jacobian import measure_jacobian
 from experiments.diagnostics.weight_map import WeightMap
 from gpart import GPartConfig
+from schema.diagnostics import JacobianPoint
 from tests.experiments.diagnostics.small import METHODS, TARGETS, adapted_to, dense_jacobian, values_of, walked
 
 LARGE = 4096
+KEPT: dict[str, Any] = {"point": "kept", "step": None}
 
 
-def measured(config: Any, steps: int, dense_limit: int) -> tuple[dict[str, Any], Tensor]:
+def measured(config: Any, steps: int, dense_limit: int) -> tuple[JacobianPoint, Tensor]:
     """The point of the record after some steps, and the explicit Jacobian's singular values, descending."""
     adapted = adapted_to(config)
     walked(adapted, steps)
     weight_map = WeightMap(adapted)
     values = values_of(weight_map, adapted)
-    point = measure_jacobian(weight_map, values, dense_limit, torch.Generator().manual_seed(0))
+    point = measure_jacobian(weight_map, values, dense_limit, torch.Generator().manual_seed(0), **KEPT)
     singular = torch.linalg.svdvals(dense_jacobian(weight_map, values))
     # A tall or wide matrix alike: one singular value per trained direction.
     missing = weight_map.parameters - len(singular)
@@ -65,7 +67,7 @@ def test_without_the_scale_singular_values_are_square_roots_of_group_sizes() -> 
     adapted = adapted_to(METHODS["gpart, not isometric"]())
     sizes = adapted.model.base_model.partition().group_sizes.double()
     weight_map = WeightMap(adapted)
-    point = measure_jacobian(weight_map, values_of(weight_map, adapted), 1, torch.Generator())
+    point = measure_jacobian(weight_map, values_of(weight_map, adapted), 1, torch.Generator(), **KEPT)
     assert sizes.min() < sizes.max()
     assert point.largest == pytest.approx(float(sizes.max().sqrt()), rel=1e-14)
     assert point.smallest == pytest.approx(float(sizes.min().sqrt()), rel=1e-14)
@@ -75,7 +77,7 @@ def test_without_the_scale_singular_values_are_square_roots_of_group_sizes() -> 
 def test_dead_coordinates_are_null_directions_of_an_isometry_on_the_rest() -> None:
     adapted = adapted_to(GPartConfig(d=160, scheme="iid", target_modules=TARGETS))  # two weights per group
     weight_map = WeightMap(adapted)
-    point = measure_jacobian(weight_map, values_of(weight_map, adapted), LARGE, torch.Generator())
+    point = measure_jacobian(weight_map, values_of(weight_map, adapted), LARGE, torch.Generator(), **KEPT)
     assert point.null_directions == adapted.dead_coordinates > 0
     assert (point.smallest, point.condition) == (0, None)
     assert point.condition_complement == pytest.approx(1, abs=1e-14)
@@ -110,7 +112,7 @@ def test_lora_has_its_closed_form(steps: int, dense_limit: int) -> None:
     values = values_of(weight_map, adapted)
     singular = torch.linalg.svdvals(dense_jacobian(weight_map, values)).sort().values[-len(expected) :]
     torch.testing.assert_close(singular, expected, rtol=1e-9, atol=0)
-    point = measure_jacobian(weight_map, values, dense_limit, torch.Generator().manual_seed(0))
+    point = measure_jacobian(weight_map, values, dense_limit, torch.Generator().manual_seed(0), **KEPT)
     assert point.largest == pytest.approx(float(expected[-1]), rel=1e-9)
     assert point.smallest_nonzero == pytest.approx(float(expected[0]), rel=1e-7)
     # At B = 0 nothing depends on A; at full rank the change of basis of the rank's directions is lost.
@@ -159,7 +161,7 @@ def test_many_null_directions_are_estimated_with_an_interval() -> None:
     walked(adapted, 3)
     weight_map = WeightMap(adapted)
     values = values_of(weight_map, adapted)
-    point = measure_jacobian(weight_map, values, 1, torch.Generator().manual_seed(0))
+    point = measure_jacobian(weight_map, values, 1, torch.Generator().manual_seed(0), **KEPT)
     low, high = point.null_interval
     assert low <= 4 * rank**2 <= high
     assert high - low < 4 * rank**2

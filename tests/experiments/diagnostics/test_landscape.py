@@ -26,6 +26,7 @@ from experiments.diagnostics.snapshots import Snapshots
 from experiments.diagnostics.training_loss import TrainingLoss, at_rest
 from experiments.families.family import Examples, Family
 from experiments.run import preflight, training
+from schema.diagnostics import Diagnostics
 from schema.run import RunSpec
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
 from tests.experiments.test_run import folder_of, run
@@ -76,7 +77,7 @@ def prepared(*overrides: str) -> tuple[RunSpec, Family, Examples, Adapted]:
     family = families.family_of(spec, weights_of(spec.backbone, timeout=1), source.classes)
     splits = sources.load(source, spec)
     examples = family.examples(splits.train, "train")
-    adapted = preflight.adapted(spec, family.load(spec["seeds"]["head"]))
+    adapted = preflight.adapted(spec, family.load(spec.seeds.head))
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for _, parameter in adapted.adapter_parameters():
@@ -160,28 +161,28 @@ def test_a_landscape_is_exact_where_it_must_be_and_leaves_the_model_as_it_was(me
         for _, parameter in adapted.adapter_parameters():
             parameter *= 1.5
     before = state(adapted)
-    options = spec["diagnostics"]
+    options = spec.diagnostics
     measured = measure_landscape(adapted, snapshots, family, examples, options)
     assert same(before, state(adapted))
-    surface, path = measured["surface"], measured["path"]
-    assert measured["rows"] == 20
-    assert surface["loss"][2][2] == measured["loss"]
-    assert path["loss"][path["alpha"].index(1)] == measured["loss"]
-    assert [len(curve["loss"]) for curve in measured["curves"]] == [5] * options["directions"]
+    surface, path = measured.surface, measured.path
+    assert measured.rows == 20
+    assert surface.loss[2][2] == measured.loss
+    assert path.loss[path.alpha.index(1)] == measured.loss
+    assert [len(curve.loss) for curve in measured.curves] == [5] * options.directions
     with at_rest(adapted):
         loss, generator = TrainingLoss(adapted, family, examples, rows=20, seed=0), torch.Generator().manual_seed(0)
         kept = loss.values()
         values = adapted_values(adapted)
-        directions = [filter_normalised(values, generator) for _ in measured["curves"]]
-        for curve, direction in zip(measured["curves"], directions, strict=True):
-            assert curve["loss"] == [loss.at(kept + alpha * direction) for alpha in curve["alpha"]]
-        assert surface["loss"][0][3] == loss.at(kept - directions[0] + 0.5 * directions[1])
+        directions = [filter_normalised(values, generator) for _ in measured.curves]
+        for curve, direction in zip(measured.curves, directions, strict=True):
+            assert curve.loss == [loss.at(kept + alpha * direction) for alpha in curve.alpha]
+        assert surface.loss[0][3] == loss.at(kept - directions[0] + 0.5 * directions[1])
     with torch.no_grad():
         for name, parameter in adapted.adapter_parameters():
             parameter.copy_(snapshots.taken[0].values[name])
     with at_rest(adapted):
         loss = TrainingLoss(adapted, family, examples, rows=20, seed=0)
-        assert path["loss"][path["alpha"].index(0)] == loss.at(loss.values())
+        assert path.loss[path.alpha.index(0)] == loss.at(loss.values())
 
 
 def adapted_values(adapted: Adapted) -> list[Tensor]:
@@ -193,12 +194,12 @@ def test_a_seed_gives_one_landscape(tiny: list[str]) -> None:
     snapshots = Snapshots(adapted, 2)
     snapshots.on_train_begin(*training_start())
     first, again, other = (
-        measure_landscape(adapted, snapshots, family, examples, {**spec["diagnostics"], "seed": seed})
+        measure_landscape(adapted, snapshots, family, examples, spec.diagnostics.model_copy(update={"seed": seed}))
         for seed in (0, 0, 1)
     )
-    assert first == again
+    assert first.model_copy(update={"seconds": again.seconds}) == again
     for part in ("loss", "surface", "curves"):
-        assert other[part] != first[part]
+        assert getattr(other, part) != getattr(first, part)
 
 
 def training_start() -> tuple[Any, ...]:
@@ -233,18 +234,18 @@ def test_the_curvature_of_a_run_is_that_of_its_surface(tiny: list[str]) -> None:
 def test_a_run_with_a_landscape_is_the_same_run(method: str, tiny: list[str], tmp_path: Path) -> None:
     overrides = [*tiny, "task=glue/sst2", f"method={method}", "recipe.dropout=0.1"]
     plain = run(*overrides)
-    assert plain["diagnostics"] == {}
+    assert plain.diagnostics == Diagnostics()
     measured = run(*overrides, *SMALL, f"outputs={tmp_path / 'measured'}")
     for key in ("id", "metrics", "history", "round_trip", "sizes"):
-        assert measured[key] == plain[key]
-    landscape = measured["diagnostics"]["landscape"]
-    assert (landscape["status"], landscape["reason"]) == ("measured", None)
-    hessian = landscape["hessian"]
-    assert hessian["method"] == ("dense" if plain["sizes"]["theta"] <= 300 else "matrix-free")
-    assert hessian["largest"] == sorted(hessian["largest"], reverse=True)
-    assert hessian["smallest"] == sorted(hessian["smallest"])
-    assert hessian["largest"][-1] > hessian["smallest"][-1]
-    assert folder_of(tmp_path / "measured", measured["id"])
+        assert getattr(measured, key) == getattr(plain, key)
+    landscape = measured.diagnostics.landscape
+    assert (landscape.status, landscape.reason) == ("measured", None)
+    hessian = landscape.hessian
+    assert hessian.method == ("dense" if plain.sizes.theta <= 300 else "matrix-free")
+    assert hessian.largest == sorted(hessian.largest, reverse=True)
+    assert hessian.smallest == sorted(hessian.smallest)
+    assert hessian.largest[-1] > hessian.smallest[-1]
+    assert folder_of(tmp_path / "measured", measured.id)
 
 
 @pytest.mark.parametrize(("fixture", "overrides"), [("images", ["recipe.precision=bfloat16"]), ("words", [])])
@@ -252,22 +253,22 @@ def test_images_and_language(fixture: str, overrides: list[str], request: pytest
     result = run(
         *request.getfixturevalue(fixture), "method=gpart", "recipe.d=48", "recipe.epochs=1", *overrides, *SMALL
     )
-    landscape = result["diagnostics"]["landscape"]
-    assert landscape["status"] == "measured", landscape["reason"]
-    assert landscape["surface"]["loss"][2][2] == landscape["loss"]
-    assert landscape["hessian"]["method"] == "dense"
+    landscape = result.diagnostics.landscape
+    assert landscape.status == "measured", landscape.reason
+    assert landscape.surface.loss[2][2] == landscape.loss
+    assert landscape.hessian.method == "dense"
 
 
 def test_split_attention_of_timm_has_a_curvature(images: list[str], tmp_path: Path) -> None:  # noqa: F811
     save_timm_vit(tmp_path / "timm", as_timm(save_transformers_vit(tmp_path / "same").state_dict()))
     changes = ["backbone.library=timm", "backbone.split_qkv=true", "backbone.head=[timm_model.head]"]
     result = run(*images, *changes, f"backbone.path={tmp_path / 'timm'}", "method=gpart", "recipe.d=48", *SMALL)
-    landscape = result["diagnostics"]["landscape"]
-    assert landscape["status"] == "measured", landscape["reason"]
+    landscape = result.diagnostics.landscape
+    assert landscape.status == "measured", landscape.reason
 
 
 def test_a_head_alone_has_no_landscape(tiny: list[str]) -> None:
     result = run(*tiny, "task=glue/sst2", "method=head", "recipe.epochs=1", *SMALL)
-    landscape = result["diagnostics"]["landscape"]
-    assert landscape["status"] == "not applicable"
-    assert landscape["reason"] == "the method trains nothing beside the head"
+    landscape = result.diagnostics.landscape
+    assert landscape.status == "not applicable"
+    assert landscape.reason == "the method trains nothing beside the head"

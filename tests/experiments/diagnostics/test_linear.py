@@ -7,6 +7,7 @@ from peft import UniLoraConfig
 from experiments.diagnostics.linear import Columns, is_linear, occupancy
 from experiments.diagnostics.weight_map import WeightMap
 from gpart import GPartConfig
+from schema.diagnostics import Gram
 from tests.experiments.diagnostics.small import (
     METHODS,
     TARGETS,
@@ -36,15 +37,15 @@ def test_linear_maps_are_told_from_others(method: str) -> None:
 def test_the_gram_matrix_of_an_isometry_is_the_identity() -> None:
     weight_map = WeightMap(adapted_to(METHODS["gpart"]()))
     gram = Columns(weight_map, generator()).gram()
-    assert gram["diagonal"] <= 1e-14
-    assert (gram["off_diagonal"], gram["columns"]) == (0, 24)
+    assert gram.diagonal <= 1e-14
+    assert (gram.off_diagonal, gram.columns) == (0, 24)
 
 
 def test_without_the_scale_the_gram_matrix_holds_the_group_sizes() -> None:
     adapted = adapted_to(METHODS["gpart, not isometric"]())
     sizes = adapted.model.base_model.partition().group_sizes
     gram = Columns(WeightMap(adapted), generator()).gram()
-    assert gram == {"diagonal": int(sizes.max()) - 1, "off_diagonal": 0, "columns": 24}
+    assert gram == Gram(diagonal=int(sizes.max()) - 1, off_diagonal=0, columns=24)
 
 
 def test_a_linear_map_with_overlapping_columns_is_sampled() -> None:
@@ -53,10 +54,10 @@ def test_a_linear_map_with_overlapping_columns_is_sampled() -> None:
     matrix = dense_jacobian(weight_map, torch.zeros(weight_map.parameters).double())
     exact = matrix.T @ matrix
     off = exact - torch.diag(exact.diagonal())
-    assert gram["columns"] == weight_map.parameters
-    assert gram["diagonal"] == pytest.approx(float((exact.diagonal() - 1).abs().max()), rel=1e-5)
-    assert gram["off_diagonal"] == pytest.approx(float(off.abs().max()), rel=1e-5)
-    assert gram["off_diagonal"] > 0.1
+    assert gram.columns == weight_map.parameters
+    assert gram.diagonal == pytest.approx(float((exact.diagonal() - 1).abs().max()), rel=1e-5)
+    assert gram.off_diagonal == pytest.approx(float(off.abs().max()), rel=1e-5)
+    assert gram.off_diagonal > 0.1
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_shorter_types_blur_distances_in_the_order_of_their_precision(method: st
     pairs = around(weight_map, radius=1.0)
     exact = random_ratios(weight_map, plain(weight_map), pairs).mean
     found = precision(adapted, pairs, None)
-    off = {name: abs(part["ratios"]["mean"] / exact - 1) for name, part in found.items()}
+    off = {name: abs(part.ratios.mean / exact - 1) for name, part in found}
     assert off["float32"] < 1e-6
     assert off["float32"] < off["float16"] < 1e-2
     assert off["float16"] < off["bfloat16"] < 5e-2
