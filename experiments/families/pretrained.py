@@ -64,13 +64,8 @@ class Pretrained:
 
     def load(self, folder: Path) -> tuple[PreTrainedModel, LoadingInfo]:
         """The model in float32 with the weights of a folder, and how they fit; pickles are not read."""
-        options: dict[str, object] = {
-            "config": copy.deepcopy(self.config),
-            "use_safetensors": True,
-            **_REPORTED,
-            **self.options,
-        }
-        return self.auto.from_pretrained(folder, **options)
+        options: dict[str, object] = {"use_safetensors": True, **_REPORTED, **self.options}
+        return self.auto.from_pretrained(folder, config=copy.deepcopy(self.config), **options)
 
     def rehearse(self, shapes: Shapes) -> LoadingInfo:
         """How tensors of these names and shapes would fit: transformers' own loading, of tensors without memory."""

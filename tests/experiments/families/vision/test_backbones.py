@@ -219,9 +219,8 @@ def test_deit_tiny_at_its_native_size_and_at_half(shared_data):
     model = with_the_pretrained_head(family.load(head_seed=0), unmodified)
     with torch.no_grad():
         assert torch.equal(model(images(224, 2)).logits, unmodified(images(224, 2)).logits)
-        half = with_the_pretrained_head(
-            vision("transformers", folder, 1000, image_size=112).load(head_seed=0), unmodified
-        )
+        family = vision("transformers", folder, 1000, image_size=112)
+        half = with_the_pretrained_head(family.load(head_seed=0), unmodified)
         assert half(images(112, 2)).logits.shape == (2, 1000)
     assert statistics(family).mean == (0.485, 0.456, 0.406)
     assert statistics(family).interpolation == "bicubic"
