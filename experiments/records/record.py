@@ -39,7 +39,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
 
 
 def strict(value: object) -> object:
-    """The same value with every number that JSON has no text for (NaN, infinities) as None, paths as text, models as mappings."""
+    """The same value with what JSON has no text for (NaN, infinities) as None, paths as text, models as mappings."""
     if isinstance(value, BaseModel):
         return strict(value.model_dump(by_alias=True))
     if isinstance(value, Mapping):
