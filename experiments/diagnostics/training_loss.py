@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from peft import PeftModel
@@ -130,7 +131,7 @@ def _by_length(examples: Examples, chosen: list[int]) -> list[int]:
     """Sequences from short to long: padding, which changes no loss, is most of the time where lengths are mixed."""
     if "input_ids" not in examples[chosen[0]]:
         return chosen
-    return sorted(chosen, key=lambda index: len(examples[index]["input_ids"]))
+    return sorted(chosen, key=lambda index: len(cast("Sized", examples[index]["input_ids"])))
 
 
 def _accepted(model: nn.Module) -> set[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import datasets
 import numpy as np
@@ -82,7 +81,7 @@ class Classification(Family[TaskT, BackboneT]):
     def outputs(self, model: nn.Module, examples: Examples, batch_size: int) -> np.ndarray:
         """Logits (n, classes) in float32, in the order of the examples, with dropout off."""
         collator = self.trainer_options().collator
-        batches: DataLoader[Any] = DataLoader(examples, batch_size=batch_size, collate_fn=collator)
+        batches: DataLoader[Mapping[str, object]] = DataLoader(examples, batch_size=batch_size, collate_fn=collator)
         parts = []
         with self.inference(model) as device:
             for batch in tqdm(batches, desc="predicting", unit="batch", leave=False):

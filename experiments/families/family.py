@@ -13,7 +13,8 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from pydantic import JsonValue
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
@@ -28,7 +29,7 @@ Classes = list[str] | int | None
 """The classes of a task: their names in the order of their ids, or how many there are; None: it has none."""
 
 Metrics = dict[str, float | None]
-Examples = Dataset[Mapping[str, Any]]
+Examples = Dataset[Mapping[str, object]]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -60,8 +61,8 @@ class TrainerOptions:
     collator: Callable[[list[Any]], dict[str, Any]]
     processing_class: PreTrainedTokenizerBase | None = None
     compute_metrics: Callable[[EvalPrediction], Metrics] | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    compute_loss_func: Callable[..., Any] | None = None
+    arguments: Mapping[str, bool] = field(default_factory=dict)
+    compute_loss_func: Callable[..., Tensor] | None = None
     evaluate: Callable[[nn.Module, Examples], Metrics] | None = None
     callbacks: tuple[TrainerCallback, ...] = ()
     counts_tokens: bool = True
@@ -202,7 +203,7 @@ class Family(ABC, Generic[TaskT, BackboneT]):
         finally:
             model.train(was_training)
 
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> dict[str, JsonValue]:
         """What was counted while examples were made (sequences that were cut, ...), for the record."""
         return {}
 

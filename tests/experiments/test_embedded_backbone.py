@@ -8,9 +8,9 @@ import pytest
 import yaml
 from transformers import AutoConfig
 
-from experiments import embedded
 from experiments.configuration.overrides import CONF
 from experiments.embedded import causal, pretraining, vision
+from experiments.families import FAMILIES, sections_of
 
 RECIPES: dict[str, Any] = {
     "embedded-encoder": pretraining.RECIPE,
@@ -34,10 +34,12 @@ def test_the_configured_shapes_are_those_that_are_pretrained(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_pretrained_model_has_the_configured_shapes(name: str) -> None:
-    config = AutoConfig.from_pretrained(embedded.folder(name))
+    (folder,) = (of.embedded_folder() for of in map(sections_of, FAMILIES) if of.embedded_backbone == name)
+    config = AutoConfig.from_pretrained(folder)
     assert {key: getattr(config, key) for key in configured(name)} == configured(name)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_backbone_has_an_identity_of_its_own(name: str) -> None:
-    assert [embedded.recipe_hash(other) for other in RECIPES].count(embedded.recipe_hash(name)) == 1
+def test_every_family_brings_a_backbone_with_an_identity_of_its_own() -> None:
+    families = [sections_of(name) for name in FAMILIES]
+    assert {of.embedded_backbone for of in families} == set(RECIPES)
+    assert len({of.embedded_recipe() for of in families}) == len(FAMILIES)

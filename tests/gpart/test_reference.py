@@ -1,4 +1,4 @@
-"""The same groups, exactly, the same scales to rounding, and the same outputs as the authors' code: its numbers are in reference.json."""
+"""The same groups exactly, scales to rounding, and the same outputs as the authors' code (reference.json)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def sha256(values: Tensor, kind: str) -> str:
 def assert_same_groups_and_scales(partition: Partition, case: dict[str, Any]) -> None:
     assert partition.n == case["N"]
     assert sha256(partition.group_ids(0, partition.n), "<i8") == case["ids"]
-    # The groups are the authors' to the last id, and the sizes with them. Their scales are 1/sqrt(size) in float32, whose
-    # last bit torch leaves to the processor (with MKL's roots, and with rsqrt for the scope transformer_block).
+    # The groups are the authors' to the last id, and the sizes with them. Scales are 1/sqrt(size) in float32, whose last
+    # bit torch leaves to the processor.
     exact = partition.group_sizes.double().rsqrt()
     torch.testing.assert_close(partition.scale(torch.float32).double(), exact, rtol=2e-7, atol=0)
 

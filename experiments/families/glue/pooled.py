@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -43,7 +41,7 @@ class PooledClassifier(PreTrainedModel):
         attention_mask: Tensor,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        **inputs: Any,
+        **inputs: Tensor,
     ) -> SequenceClassifierOutput:
         """Logits (batch, num_labels) and, given labels (batch,), the mean loss.
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import datasets
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -51,7 +52,7 @@ class EncodingReport:
     tokens: int
     learnt_tokens: int
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, JsonValue]:
         """The report as plain values."""
         return asdict(self)
 
@@ -83,7 +84,7 @@ def encode(
     """
     _check_settings(tokenizer, context, loss, keep)
 
-    def rows(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
+    def rows(batch: dict[str, list[str]]) -> dict[str, Sequence[object]]:
         joined = _joined(tokenizer, batch["prompt"], batch["response"])
         parts = [_example(prompt, response, context, loss, keep) for prompt, response, _ in joined]
         return {
@@ -179,7 +180,7 @@ class PaddingCollator:
 
     pad_id: int
 
-    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, features: Sequence[Mapping[str, list[int]]]) -> dict[str, Tensor]:
         """`input_ids`, `attention_mask` and `labels`, each (batch, longest)."""
         return {
             "input_ids": _padded([row["input_ids"] for row in features], self.pad_id),
@@ -201,7 +202,7 @@ class PackedCollator:
 
     pad_id: int
 
-    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def __call__(self, features: Sequence[Mapping[str, list[int]]]) -> dict[str, Tensor | bool]:
         """`input_ids`, `labels` and `position_ids`, each (batch, longest), and `use_cache`."""
         return {
             "input_ids": _padded([row["input_ids"] for row in features], self.pad_id),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import datasets
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
@@ -42,7 +42,7 @@ class Math(Family[MathTask, MathBackbone]):
     def __init__(self, spec: RunSpec[MathTask, MathBackbone], weights: Weights, classes: Classes) -> None:
         super().__init__(spec, weights, classes)
         self.prompt = self.task.prompt
-        self._notes: dict[str, Any] = {}
+        self._notes: dict[str, JsonValue] = {}
 
     def check(self) -> list[str]:
         """See `Family.check`."""
@@ -129,7 +129,7 @@ class Math(Family[MathTask, MathBackbone]):
         written = self._write(adapted, rows, split)
         scores = scoring.score([part.raw for part in written], golds, section.kind, self.prompt)
         self._notes[f"{split}_generation"] = {
-            "ended": generation.count_ends(written),
+            "ended": {**generation.count_ends(written)},
             "tokens": sum(part.tokens for part in written),
         }
         frame = pd.DataFrame(
@@ -151,11 +151,11 @@ class Math(Family[MathTask, MathBackbone]):
             computed["loss"] = self._loss(adapted.model, examples)
         return Predictions(split, frame, {name: computed[name] for name in self.spec.task.metrics})
 
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> dict[str, JsonValue]:
         """Examples that were cut or left out, and how generations ended, by split."""
         return {"sequences": self._notes}
 
-    def generation_limits(self, split: str) -> dict[str, Any]:
+    def generation_limits(self, split: str) -> generation.Limits:
         """The options of a test split that both back ends of generation take."""
         return {
             "max_new_tokens": self._section(split).max_new_tokens,
@@ -208,10 +208,12 @@ class Math(Family[MathTask, MathBackbone]):
                 ]
             )
 
-    def _forward(self, model: nn.Module, rows: Examples, batch_size: int, device: torch.device) -> Any:
+    def _forward(
+        self, model: nn.Module, rows: Examples, batch_size: int, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits (batch, length - 1, vocabulary) and the labels that they predict, batch by batch."""
         collator = examples.PaddingCollator(examples.padding_id(self.tokenizer))
-        loader: DataLoader[Any] = DataLoader(rows, batch_size=batch_size, collate_fn=collator)
+        loader: DataLoader[Mapping[str, object]] = DataLoader(rows, batch_size=batch_size, collate_fn=collator)
         for batch in tqdm(loader, desc="reading", unit="batch", leave=False):
             inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
             yield model(**inputs, use_cache=False).logits[:, :-1], batch["labels"][:, 1:].to(device)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import torch
 from peft import PeftModel
@@ -24,6 +24,14 @@ from transformers.utils import logging
 from experiments.families.math.examples import padding_id, token_ids
 
 Ended = Literal["stop", "eos", "length", "no_room"]
+
+
+class Limits(TypedDict):
+    """What ends a generation."""
+
+    max_new_tokens: int
+    stop: Sequence[str]
+    context: int
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ def compare_batched(
     The common prefix is fed once, without padding or cache. The gap is how far the lower of the two tokens' logits lies
     below the best logit: the distance of the two best where these are the two tokens, and never less than theirs.
     """
-    limits: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop": stop, "context": context}
+    limits: Limits = {"max_new_tokens": max_new_tokens, "stop": stop, "context": context}
     batched = generate(model, tokenizer, prompts, batch_size=batch_size, **limits)
     single = generate(model, tokenizer, prompts, batch_size=1, **limits)
     pairs = zip(token_ids(tokenizer, prompts), batched, single, strict=True)
@@ -183,7 +191,7 @@ class _RowEnds(StoppingCriteria):
         # A token writes at least one byte, so this many hold a stop string; more, as a first token may lose its space.
         self.window = max((len(text.encode()) for text in stop), default=0) + 4
 
-    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+    def __call__(self, input_ids: Tensor, scores: object, **_: object) -> Tensor:
         """Whether each row is done, (batch,); `input_ids` (batch, tokens so far)."""
         generated = input_ids.shape[1] - self.width
         running = [row for row, ended in enumerate(self.ended) if ended is None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from functools import partial
 
 import datasets
 from PIL import Image
@@ -73,13 +73,13 @@ class Vision(Classification[VisionTask, VisionBackbone]):
         folder = self.weights.folder()  # first: the configuration is that of its files once they are there
         config = self.weights.config()
         size, statistics = backbones.image_size(self.backbone, config), backbones.image_statistics(folder, config)
-        shared: dict[str, Any] = {"image": column, "label": self.task.label, "example_id": "example_id"}
+        examples = partial(transforms.ImageExamples, rows, image=column, label=self.task.label, example_id="example_id")
         if split != "train":
             transform = transforms.evaluation_transform(size, statistics, self.task.evaluation)
-            return transforms.ImageExamples(rows, transform, **shared)
+            return examples(transform)
         transform = transforms.training_transform(size, statistics, self.task.augmentation)
         mix = transforms.mixing(self.logits, self.task.mixing)
-        return transforms.ImageExamples(rows, transform, seed=self.spec.seeds.data, mix=mix, **shared)
+        return examples(transform, seed=self.spec.seeds.data, mix=mix)
 
     def trainer_options(self) -> TrainerOptions:
         """See `Family.trainer_options`."""

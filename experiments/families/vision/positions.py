@@ -8,7 +8,7 @@ antialiasing, and does it again in every forward.)
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ def resized(model: PreTrainedModel, size: int) -> PreTrainedModel:
     return _resized_timm(model, size) if model.config.model_type == TIMM else _resized_transformers(model, size)
 
 
-def side(size: Any) -> int | None:
+def side(size: int | Sequence[int] | None) -> int | None:
     """The length of one side, of a number, (height, width) or (channels, height, width)."""
     return size if size is None or isinstance(size, int) else int(size[-1])
 

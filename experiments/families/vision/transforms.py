@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import datasets
 import numpy as np
@@ -21,11 +20,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import ModelOutput
 
 Transform = Callable[[Image.Image], Tensor]
+Options = Mapping[str, object]
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-TRAINING_DEFAULTS: Mapping[str, Any] = {
+TRAINING_DEFAULTS: Options = {
     "scale": (0.08, 1.0),
     "ratio": (3 / 4, 4 / 3),
     "hflip": 0.5,
@@ -65,7 +66,7 @@ class ImageStatistics:
 
 
 def training_transform(
-    size: int, statistics: ImageStatistics, options: Mapping[str, Any] | None = None
+    size: int, statistics: ImageStatistics, options: Options | None = None
 ) -> Callable[[Image.Image], Tensor]:
     """From an RGB image to a randomly augmented, normalised tensor (3, size, size).
 
@@ -83,7 +84,7 @@ def training_transform(
 
 
 def evaluation_transform(
-    size: int, statistics: ImageStatistics, options: Mapping[str, Any] | None = None
+    size: int, statistics: ImageStatistics, options: Options | None = None
 ) -> Callable[[Image.Image], Tensor]:
     """From an RGB image, resized and cropped at the centre, to a normalised tensor (3, size, size).
 
@@ -94,7 +95,7 @@ def evaluation_transform(
     return _transform(size, statistics, is_training=False, **chosen)
 
 
-def mixing(classes: int, options: Mapping[str, Any]) -> Mix | None:
+def mixing(classes: int, options: Options) -> Mix | None:
     """Mixup and CutMix of a batch (timm.data.Mixup); None where both are off.
 
     Args:
@@ -127,7 +128,7 @@ def mixing(classes: int, options: Mapping[str, Any]) -> Mix | None:
     return mix
 
 
-def soft_target_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+def soft_target_loss(outputs: ModelOutput, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
     """Mean cross-entropy with classes (batch,) or probabilities (batch, classes): a Trainer's `compute_loss_func`.
 
     The models' own loss takes classes alone.
@@ -160,7 +161,7 @@ def seeded(*key: int) -> Iterator[None]:
         np.random.set_state(states[2])
 
 
-class ImageExamples(Dataset[dict[str, Any]]):
+class ImageExamples(Dataset[Mapping[str, object]]):
     """The examples of a data set of images: {"pixel_values": tensor (3, size, size), "labels": class}.
 
     Random draws depend on the seed, the epoch and the example's row alone; those of `mix` on the rows of its batch.
@@ -201,7 +202,7 @@ class ImageExamples(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Mapping[str, object]:
         """The example of a row.
 
         Raises:
@@ -211,7 +212,7 @@ class ImageExamples(Dataset[dict[str, Any]]):
         with seeded(self._seed, int(self._epoch), index):
             return {"pixel_values": self._transform(image), "labels": label}
 
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+    def __getitems__(self, indices: Sequence[int]) -> list[Mapping[str, object]]:
         """The examples of a batch: how torch's loader asks for them."""
         examples = [self[index] for index in indices]
         if self._mix is None:
@@ -234,7 +235,7 @@ class ImageExamples(Dataset[dict[str, Any]]):
                 f"({' '.join(str(error).split())}); accepted: what Pillow decodes to at most 8 bits a channel"
             ) from error
 
-    def _id(self, index: int) -> Any:
+    def _id(self, index: int) -> object:
         # The image of this row cannot be decoded, so its row is read without it.
         return (
             index if self._example_id is None else self.rows.select_columns(self._example_id)[index][self._example_id]
@@ -250,8 +251,8 @@ class SetEpoch(TrainerCallback):
         state: TrainerState,
         control: TrainerControl,
         *,
-        train_dataloader: DataLoader[Any],
-        **_: Any,
+        train_dataloader: DataLoader[Mapping[str, object]],
+        **_: object,
     ) -> None:
         """`state.epoch` counts finished epochs, and is a fraction where training resumes inside of one."""
         examples = train_dataloader.dataset
@@ -270,7 +271,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _transform(size: int, statistics: ImageStatistics, **options: Any) -> Transform:
+def _transform(size: int, statistics: ImageStatistics, **options: object) -> Transform:
     from timm.data import create_transform
 
     named = {"interpolation": statistics.interpolation, **options}
@@ -283,7 +284,7 @@ def _transform(size: int, statistics: ImageStatistics, **options: Any) -> Transf
     return transform
 
 
-def _checked(where: str, options: Mapping[str, Any] | None, accepted: frozenset[str]) -> dict[str, Any]:
+def _checked(where: str, options: Options | None, accepted: frozenset[str]) -> dict[str, object]:
     chosen = dict(options or {})
     unknown = sorted(chosen.keys() - accepted)
     if unknown:

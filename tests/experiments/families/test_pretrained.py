@@ -27,6 +27,7 @@ from transformers import (
 from experiments.data.checkpoint import Checkpoint
 from experiments.errors import SpecError
 from experiments.families.family import Family
+from tests.experiments.conftest import Runner
 from tests.experiments.families.small import family
 
 SIZES = {
@@ -263,6 +264,17 @@ def test_real_weights_load_as_they_are(
 def test_minilm_with_prefixed_names_is_refused(shared_data: Path, tmp_path: Path) -> None:
     folder = changed(shared_data / "minilm-l6", tmp_path / "prefixed", prefixed)
     assert "lack 101 tensors" in refused(family("encoder", folder, pooling="mean"))
+
+
+def test_a_refused_run_leaves_nothing_on_disk(
+    tiny: list[str], tiny_backbone: Path, tmp_path: Path, run_py: Runner
+) -> None:
+    folder = changed(tiny_backbone, tmp_path / "changed", without("layer.1.attention.self.query.weight"))
+    result = run_py(*tiny, "method=head", "task=glue/sst2", f"backbone.path={folder}")
+    assert result.returncode == 2
+    assert "its weights lack 1 tensors (bert.encoder.layer.1.attention.self.query.weight)" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_the_headers_alone_are_read(bert: Path) -> None:

@@ -183,6 +183,15 @@ def test_the_shapes_in_the_yaml_need_no_files(tmp_path, monkeypatch):
     assert backbones.image_statistics(tmp_path, family.weights.config()).crop_pct == 0.9
 
 
+def test_the_architecture_takes_effect_in_what_is_trained(folders):
+    def dropouts(**changes: Any) -> set[float]:
+        model = vision("transformers", folders["transformers"], **changes).load(head_seed=0)
+        return {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
+
+    assert dropouts() == {0.0}
+    assert 0.5 in dropouts(architecture={"hidden_dropout_prob": 0.5})
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_size_that_the_patches_do_not_tile_is_refused(folders, library):
     with pytest.raises(SpecError, match=r"backbone\.image_size=33: not a multiple of the patch size 8"):
