@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
-Array = np.ndarray[Any, np.dtype[np.uint64]]
+Array = npt.NDArray[np.uint64]
 #: Positions at a time on the CPU, so that temporaries stay in its cache.
 _AT_ONCE = 1 << 15
 #: The generator's constants: its step, and the multipliers of its output.

@@ -26,6 +26,9 @@ _INPUTS = (
 )
 
 
+_Fields = tuple[Sequence[Tensor], Sequence[Tensor], Sequence[int], Sequence[int], torch.dtype]
+
+
 class _Adapters(NamedTuple):
     """The adapters of a layer and its product, in types that an operator may take; see `adapted_in_graph`."""
 
@@ -77,13 +80,13 @@ def adapted_in_graph(
 
 
 @torch.library.custom_op("gpart::adapted", mutates_args=(), schema=f"({_INPUTS}) -> Tensor")
-def _adapted(x: Tensor, weight: Tensor, bias: Tensor | None, *adapters: Any) -> Tensor:
+def _adapted(x: Tensor, weight: Tensor, bias: Tensor | None, *adapters: *_Fields) -> Tensor:
     spec, leaves = _Adapters(*adapters).flatten(weight)
     return spec.product(x, spec.effective(weight, leaves), bias)
 
 
 @_adapted.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None, *adapters: Any) -> Tensor:
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, *adapters: *_Fields) -> Tensor:
     product, dtype = _Adapters(*adapters)[-2:]
     return decoded(product)(x, torch.empty_like(weight, dtype=dtype), bias)
 
@@ -92,7 +95,12 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, *adapters: Any) -> Tensor:
     "gpart::adapted_backward", mutates_args=(), schema=f"(Tensor grad_output, bool[] needs, {_INPUTS}) -> Tensor[]"
 )
 def _adapted_backward(
-    grad_output: Tensor, needs: Sequence[bool], x: Tensor, weight: Tensor, bias: Tensor | None, *adapters: Any
+    grad_output: Tensor,
+    needs: Sequence[bool],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *adapters: *_Fields,
 ) -> list[Tensor]:
     """The gradients that are needed, in order."""
     spec, leaves = _Adapters(*adapters).flatten(weight)
@@ -104,7 +112,12 @@ def _adapted_backward(
 
 @_adapted_backward.register_fake
 def _(
-    grad_output: Tensor, needs: Sequence[bool], x: Tensor, weight: Tensor, bias: Tensor | None, *adapters: Any
+    grad_output: Tensor,
+    needs: Sequence[bool],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *adapters: *_Fields,
 ) -> list[Tensor]:
     inputs = (x, weight, bias, *_Adapters(*adapters).thetas)
     wanted = [one for one, needed in zip(inputs, needs, strict=True) if needed and one is not None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 from weakref import WeakValueDictionary
 
 from torch import Tensor
@@ -40,7 +39,7 @@ class LayerSlice:
         object.__setattr__(self, "number", next(_NUMBERS))
         _SLICES[self.number] = self
 
-    def __reduce__(self) -> tuple[type[LayerSlice], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type[LayerSlice], tuple[Partition, int, float, bool]]:
         # A copy, or what is unpickled in another process, has a number of its own.
         return LayerSlice, (self.partition, self.index, self.dropout, self.keep_base)
 

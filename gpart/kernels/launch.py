@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -104,6 +104,6 @@ def segment_sum_blocks(gradient: Tensor, d: int, start: int, permutations: Permu
     return partial[0] if parts == 1 else partial.sum(0)
 
 
-def _current(tensor: Tensor) -> AbstractContextManager[Any]:
+def _current(tensor: Tensor) -> AbstractContextManager[object]:
     """Makes the tensor's device the current one, to which triton launches."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

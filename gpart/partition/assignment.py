@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,7 +65,7 @@ class Assignment:
                 flat = torch.cat([weight.reshape(-1).to("cpu", torch.float32) for weight in weights])
                 self._all_ids = torch.func.debug_unwrap(scheme.of_weights(flat, d) + first)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         table = self._all_ids if self.scheme.of_weights else None
         return self.__dict__ | {"_ids": {}, "_permutations": {}, "_all_ids": table}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gpart.partition import schemes, scopes
 
@@ -30,7 +30,7 @@ class AdaptedLayer(NamedTuple):
         return f"{self.name} {'x'.join(map(str, self.shape))}" + (f"+{self.bias}" if self.bias else "")
 
 
-def check_definition(*, d: Any, seed: Any, scope: Any, scheme: str, cache_ids: bool | None) -> None:
+def check_definition(*, d: object, seed: object, scope: object, scheme: str, cache_ids: bool | None) -> None:
     """Refuse values that no partition can have, whatever the layers.
 
     Raises:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+#: Digits of the digest that a stamp holds.
+STAMP_DIGITS = 16
 #: What keys are called where their name alone would not say what to change.
 _CALLED = {"weights": "sha256 of the base weights, of which the groups are made,"}
 
 
-def canonical(value: Any) -> bytes:
+def canonical(value: object) -> bytes:
     """JSON in the one spelling that is hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
@@ -32,25 +33,39 @@ def fingerprint(weights: Sequence[Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def difference(stored: Mapping[str, Any], manifest: Mapping[str, Any], stamp: Mapping[str, Any]) -> str:
-    """How a stored manifest or stamp differs from those of a partition, in one line; empty if it is the same."""
+def layers_stamp(layers: Sequence[str]) -> str:
+    """What a stamp holds in place of the list of layers."""
+    return hashlib.sha256(canonical(layers)).hexdigest()[:12]
+
+
+def difference(
+    stored: Mapping[str, object], definition: Mapping[str, object], layers: Sequence[str], digest: str
+) -> str:
+    """How a stored manifest or stamp differs from a partition, in one line; empty if it is the same.
+
+    Args:
+        stored: as it was read from a file.
+        definition: `Partition.definition`.
+        layers: of the partition, as text.
+        digest: `Partition.digest`.
+    """
     found = [
         f"{_CALLED.get(key, key)} is {stored.get(key)!r} in the checkpoint and {own!r} here"
-        for key, own in manifest.items()
-        if key not in ("layers", "digest") and stored.get(key) != own
+        for key, own in definition.items()
+        if stored.get(key) != own
     ]
-    layers = stored.get("layers")
-    if isinstance(layers, list):
-        found += _layer_difference(layers, manifest["layers"])
-    elif layers != stamp["layers"]:
-        names = [entry.rpartition(" ")[0] for entry in manifest["layers"]]
+    theirs = stored.get("layers")
+    if isinstance(theirs, list):
+        found += _layer_difference(theirs, list(layers))
+    elif theirs != layers_stamp(layers):
+        names = [entry.rpartition(" ")[0] for entry in layers]
         found.append(f"the adapted layers (names, shapes or order) differ; here they are {len(names)}: {_few(names)}")
-    if not found and stored.get("digest") not in (manifest["digest"], stamp["digest"]):
+    if not found and stored.get("digest") not in (digest, digest[:STAMP_DIGITS]):
         found.append("the definition is the same but the groups are not: torch draws other random numbers now")
     return "; ".join(found)
 
 
-def _layer_difference(stored: list[Any], own: list[str]) -> list[str]:
+def _layer_difference(stored: list[object], own: list[str]) -> list[str]:
     if stored == own:
         return []
     gone = [entry for entry in stored if entry not in own]
@@ -63,5 +78,5 @@ def _layer_difference(stored: list[Any], own: list[str]) -> list[str]:
     return [f"the order of layers differs: number {place} is {stored[place]} in the checkpoint and {own[place]} here"]
 
 
-def _few(names: list[Any]) -> str:
+def _few(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -6,7 +6,6 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from gpart.partition import schemes, scopes
 from gpart.partition.assignment import Assignment
 from gpart.partition.definition import AdaptedLayer, check_definition
 from gpart.partition.groups import Groups
-from gpart.partition.manifest import canonical, difference, fingerprint
+from gpart.partition.manifest import STAMP_DIGITS, canonical, difference, fingerprint, layers_stamp
 
 #: Positions whose groups the digest covers, evenly spaced over all N.
 DIGEST_POSITIONS = 4096
@@ -125,10 +124,10 @@ class Partition:
             raise ValueError(f"weights: have sizes {_few(sizes)}; accepted are those of the layers, {_few(self.sizes)}")
         return None if any(weight.is_meta for weight in weights) else fingerprint(weights)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Partition:
+    def __deepcopy__(self, memo: dict[int, object]) -> Partition:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_scales": {}, "_sizes": None}
 
     def __repr__(self) -> str:
@@ -220,9 +219,9 @@ class Partition:
             raise ValueError(f"{name}: has shape {tuple(value.shape)}; accepted is ({size},)")
 
     @property
-    def definition(self) -> dict[str, Any]:
+    def definition(self) -> dict[str, str | int]:
         """What the groups are a function of, but for names and shapes of the layers."""
-        values: dict[str, Any] = {
+        values: dict[str, str | int] = {
             "scheme": self.scheme.name,
             "version": self.scheme.version,
             "d": self.d,
@@ -265,19 +264,19 @@ class Partition:
         return [str(layer) for layer in self.layers]
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> dict[str, str | int | list[str]]:
         """The partition in full, as adapter_config.json holds it."""
         return {**self.definition, "layers": self._layer_list, "digest": self.digest}
 
     @property
-    def stamp(self) -> dict[str, Any]:
+    def stamp(self) -> dict[str, str | int]:
         """The partition in short, as the file of weights holds it: hashes in place of the list and the digest."""
-        layers = hashlib.sha256(canonical(self._layer_list)).hexdigest()
-        return {**self.definition, "layers": layers[:12], "digest": self.digest[:16]}
+        layers = layers_stamp(self._layer_list)
+        return {**self.definition, "layers": layers, "digest": self.digest[:STAMP_DIGITS]}
 
-    def mismatch(self, stored: Mapping[str, Any]) -> str:
+    def mismatch(self, stored: Mapping[str, object]) -> str:
         """How a stored manifest or stamp differs from this partition, in one line; empty if it is the same."""
-        return difference(stored, self.manifest, self.stamp)
+        return difference(stored, self.definition, self._layer_list, self.digest)
 
 
 def _few(sizes: Sequence[int]) -> str:

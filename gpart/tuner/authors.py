@@ -55,7 +55,7 @@ def reads_authors_fields(config: C) -> C:
     return config
 
 
-def translated(fields: Mapping[str, Any]) -> dict[str, Any]:
+def translated(fields: Mapping[str, object]) -> dict[str, object]:
     """Our fields for those of an authors' adapter_config.json.
 
     Raises:
@@ -82,7 +82,7 @@ def translated(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scheme(strategy: Any, backend: Any) -> str:
+def _scheme(strategy: object, backend: object) -> str:
     if strategy == "signed_magnitude":
         return "signed_magnitude"
     if strategy != "random":
@@ -98,7 +98,7 @@ def _scheme(strategy: Any, backend: Any) -> str:
     return _BACKENDS[backend]
 
 
-def _seed(value: Any) -> Any:
+def _seed(value: object) -> object:
     """Seeds below zero stand for the unsigned number with the same 64 bits, in both of the authors' backends."""
     return value % (1 << 64) if isinstance(value, int) and not isinstance(value, bool) else value
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
@@ -13,7 +10,7 @@ from gpart.tuner.compat import BaseTunerLayer
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: The supported layers, with the forward that each must have.
-_SUPPORTED: dict[type[nn.Module], Callable[..., Any]] = {
+_SUPPORTED: dict[type[nn.Module], object] = {
     kind: kind.forward for kind in (nn.Linear, Conv1D, nn.Embedding, nn.Conv2d)
 }
 
@@ -36,7 +33,7 @@ def is_quantised(module: nn.Module) -> bool:
     return not readable and any(tensor.dtype not in _DTYPES for tensor in held)
 
 
-def _has_own_type(weight: Any) -> bool:
+def _has_own_type(weight: object) -> bool:
     return isinstance(weight, Tensor) and type(weight).dequantize is not Tensor.dequantize
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
 
 import peft
+from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, PeftType, register_peft_method
@@ -38,7 +38,7 @@ DEFAULT_TARGETS: dict[str, list[str]] = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODUL
 _TESTED = "0.21"
 
 
-def peft_type() -> Any:
+def peft_type() -> PeftType:
     """The member GPART of PEFT's enum of methods, made on the first call."""
     members = PeftType.__members__
     if "GPART" in members:
@@ -103,7 +103,7 @@ class OneVectorTuner(BaseTuner):
     carries beside it, and what it refuses.
     """
 
-    peft_config: dict[str, Any]
+    peft_config: dict[str, PeftConfig]
     vector: str  # name of the attribute with one parameter per adapter
 
     def before_saving(self, adapter_name: str) -> None:
@@ -125,10 +125,10 @@ class OneVectorTuner(BaseTuner):
     def _get_adapter_state_dict(
         cls,
         model: nn.Module,
-        config: Any,
+        config: PeftConfig,
         adapter_name: str,
         state_dict: dict[str, Tensor],
-        unwanted_adapter_names: Any,
+        unwanted_adapter_names: Iterable[str],
     ) -> dict[str, Tensor]:
         tuner, root = _tuner(cls, model)
         tuner.before_saving(adapter_name)
@@ -138,7 +138,7 @@ class OneVectorTuner(BaseTuner):
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
-        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
+        cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         tuner, root = _tuner(cls, model)
         state = tuner.own_state(adapter_name, state_dict, root)
@@ -152,7 +152,7 @@ class OneVectorTuner(BaseTuner):
         state[f"{root}{cls.vector}.{adapter_name}"] = state.pop(f"{root}{cls.vector}")
         return state
 
-    def _check_new_adapter_config(self, config: Any) -> None:
+    def _check_new_adapter_config(self, config: PeftConfig) -> None:
         # PEFT's own allows one adapter with biases, since it trains the base's.
         pass
 
@@ -175,7 +175,7 @@ class OneVectorTuner(BaseTuner):
         setattr(parent, child_name, new_module)
 
 
-def _tuner(cls: Callable[..., Any], model: nn.Module) -> tuple[OneVectorTuner, str]:
+def _tuner(cls: type[OneVectorTuner], model: nn.Module) -> tuple[OneVectorTuner, str]:
     """The tuner in a `PeftModel`, with the prefix of its own keys; or the tuner itself."""
     if isinstance(model, OneVectorTuner):
         return model, ""

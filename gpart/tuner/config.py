@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from peft import PeftConfig
 
@@ -60,7 +61,7 @@ class GPartConfig(PeftConfig):
     #: Whether it was read from an adapter_config.json of the authors' code.
     from_authors: ClassVar[bool] = False
     #: What is saved as `partition`, see `describe`.
-    made: ClassVar[dict[str, Any] | None] = None
+    made: ClassVar[Mapping[str, object] | None] = None
 
     d: int = field(default=1024, metadata={"help": "Number of trained values."})
     scheme: str = field(default="hash", metadata={"help": f"How weights get their groups: {', '.join(SCHEMES)}."})
@@ -86,7 +87,7 @@ class GPartConfig(PeftConfig):
     keep_base: bool = field(default=False, metadata={"help": "Keep the weights while merged, to restore every bit."})
     cache_ids: bool | None = field(default=None, metadata={"help": "Keep every weight's group in memory."})
     bias: str = field(default="none", metadata={"help": f"Whether biases take part: {', '.join(_BIAS)}."})
-    partition: dict[str, Any] | None = field(
+    partition: dict[str, object] | None = field(
         default=None, compare=False, metadata={"help": "What a checkpoint's partition was made of."}
     )
 
@@ -104,7 +105,7 @@ class GPartConfig(PeftConfig):
             if isinstance(getattr(self, name), list):
                 setattr(self, name, set(getattr(self, name)))
 
-    def describe(self, manifest: dict[str, Any]) -> None:
+    def describe(self, manifest: Mapping[str, object]) -> None:
         """Save this manifest from now on: that of the model at hand, of several that the configuration serves."""
         self.__dict__["made"] = manifest
 
@@ -120,7 +121,7 @@ class GPartConfig(PeftConfig):
                 "scope='transformer_block' is None"
             )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The configuration in types that JSON has."""
-        values: dict[str, Any] = super().to_dict() | {"partition": self.made or self.partition}
+        values: dict[str, object] = super().to_dict() | {"partition": self.made or self.partition}
         return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from gpart.tuner.compat import BaseTunerLayer, check_adapters_to_merge, keep_tra
 
 Slices = dict[str, LayerSlice]
 """The slices of adapters, by the adapters' names."""
+
+BaseLayer: TypeAlias = nn.Linear | Conv1D | nn.Embedding | nn.Conv2d
+"""What can be adapted, quantised dense layers of other classes apart."""
 
 
 class GPartLayer(nn.Module, BaseTunerLayer):
@@ -42,15 +45,15 @@ class GPartLayer(nn.Module, BaseTunerLayer):
     gpart_theta: nn.ParameterDict
     in_features: int
     out_features: int
-    get_base_layer: Callable[[], Any]
-    set_adapter: Callable[..., None]
+    get_base_layer: Callable[[], BaseLayer]
+    set_adapter: Callable[[list[str]], None]
     active_adapters: list[str]
     merged: bool
     disable_adapters: bool
     adapter_layer_names = ("gpart_theta",)
     other_param_names = ("gpart_slices", "gpart_bias_slices")
 
-    def __init__(self, base_layer: nn.Linear | Conv1D | nn.Embedding | nn.Conv2d, theta: nn.ParameterDict) -> None:
+    def __init__(self, base_layer: BaseLayer, theta: nn.ParameterDict) -> None:
         super().__init__()
         check_supported(base_layer)
         self.base_layer = base_layer
@@ -73,7 +76,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         self.merged_adapters: list[str] = []
         self._disable_adapters = False
         self._kept_base: list[Tensor] | None = None
-        self._shared: nn.Parameter | None = None
+        self._shared: Tensor | None = None
         self._rounding = 0.0
         #: Whether another module has the same weight, as a tied head has that of the embedding.
         self.tied = False
@@ -98,7 +101,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
     def _deltas(self, slices: Slices, adapters: list[str], tensor: Tensor) -> list[Delta]:
         return [slices[name].delta(self.gpart_theta[name], tensor) for name in adapters if name in slices]
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
         """What the base layer would give with the effective weight and bias in place of its own.
 
         Args:
@@ -283,7 +286,7 @@ class GPartLinear(GPartLayer):
     """A dense layer. PEFT's "all-linear" knows those that are adapted already by the word in their class's name."""
 
 
-def wrapped(base: Any, theta: nn.ParameterDict) -> GPartLayer:
+def wrapped(base: BaseLayer, theta: nn.ParameterDict) -> GPartLayer:
     """The wrapper of a layer; arguments as `GPartLayer` has them."""
     kind = GPartLayer if isinstance(base, (nn.Embedding, nn.Conv2d)) else GPartLinear
     return kind(base, theta)

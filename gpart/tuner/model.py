@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +45,7 @@ class GPartModel(OneVectorTuner):
         """The partition of an adapter."""
         return self._partitions[adapter_name]
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> object:
         """The base model's forward.
 
         Raises:
@@ -56,7 +55,7 @@ class GPartModel(OneVectorTuner):
             check_reentrant(self.model)
         return super().forward(*args, **kwargs)
 
-    def _pre_injection_hook(self, model: nn.Module, config: Any, adapter_name: str) -> None:
+    def _pre_injection_hook(self, model: nn.Module, config: GPartConfig, adapter_name: str) -> None:
         self.gpart_theta = nn.ParameterDict()
         self._partitions: dict[str, Partition] = {}
         self._found: list[tuple[str, GPartLayer]] = []
@@ -159,7 +158,9 @@ class GPartModel(OneVectorTuner):
                 # The authors' dropout falls on the change of the weight alone.
                 layer.gpart_bias_slices[adapter_name] = LayerSlice(partition, next(numbers), 0.0, config.keep_base)
 
-    def _enable_peft_forward_hooks(self, *args: Any, adapter_names: Any = None, **kwargs: Any) -> Any:
+    def _enable_peft_forward_hooks(
+        self, *args: object, adapter_names: object = None, **kwargs: object
+    ) -> AbstractContextManager[None]:
         # PEFT takes the argument out before it calls the base, so that it would have no effect.
         if adapter_names is not None:
             raise ValueError(
@@ -189,7 +190,7 @@ class GPartModel(OneVectorTuner):
         return [transformer_block(name, config.layers_pattern) for name, _ in self._found]
 
     @staticmethod
-    def _check_manifest(manifest: Any, partition: Partition) -> None:
+    def _check_manifest(manifest: object, partition: Partition) -> None:
         if manifest is None:
             return
         if not isinstance(manifest, dict):
