@@ -22,7 +22,7 @@ def run_id(spec: RunSpec, data_reference: Mapping[str, object], backbone_referen
 
     Args:
         spec: the run.
-        data_reference: what the rows are (hub: name and revision; local: sha256 of the files; embedded: version).
+        data_reference: what the rows are (`experiments.data.source.Source.reference`).
         backbone_reference: what the weights are (hub: name and revision; local: sha256; embedded: recipe hash).
     """
     parts = identity.parts(spec.config, data_reference, backbone_reference, spec_of(spec.task.family))
