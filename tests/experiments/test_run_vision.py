@@ -198,6 +198,17 @@ def test_images_of_another_number_of_classes(images: list[str], image_folder: Pa
         run(*[o for o in images if not o.startswith("task=")], "task=vision/oxford_pets", "method=head")
 
 
+def test_an_image_moved_to_another_class_is_another_run(images: list[str], image_folder: Path, tmp_path: Path) -> None:
+    moved = copied(image_folder, tmp_path)
+    overrides = [*images, f"data.path={moved}", "method=head", "recipe.epochs=1"]
+    first = run(*overrides)
+    (moved / "test" / "dark" / "0.png").rename(moved / "test" / "bright" / "99.png")
+    second = run(*overrides)
+    assert second["id"] != first["id"]
+    classes = [result["provenance"]["data_reference"]["classes"] for result in (first, second)]
+    assert classes == [list(CLASSES)] * 2
+
+
 def test_a_diverged_run_on_images_is_recorded(images: list[str], tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="diverged"):
         run(*images, "method=full", "recipe.learning_rate=1e30", "recipe.warmup_ratio=0")
