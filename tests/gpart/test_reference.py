@@ -35,8 +35,8 @@ def sha256(values: Tensor, kind: str) -> str:
 def assert_same_groups_and_scales(partition: Partition, case: dict[str, Any]) -> None:
     assert partition.n == case["N"]
     assert sha256(partition.group_ids(0, partition.n), "<i8") == case["ids"]
-    # The groups are the authors' to the last id, and the sizes with them. Scales are 1/sqrt(size) in float32, whose last
-    # bit torch leaves to the processor.
+    # The groups are the authors' to the last id, and the sizes with them. The last bit of a root in float32 is the
+    # processor's.
     exact = partition.group_sizes.double().rsqrt()
     torch.testing.assert_close(partition.scale(torch.float32).double(), exact, rtol=2e-7, atol=0)
 
