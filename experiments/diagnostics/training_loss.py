@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 from transformers.trainer_pt_utils import LabelSmoother
 
 from baselines import Adapted
@@ -103,9 +103,8 @@ def _batches(model: nn.Module, family: Family, examples: Examples, rows: int, se
     generator = torch.Generator().manual_seed(seed)
     chosen = _by_length(examples, torch.randperm(len(examples), generator=generator)[:rows].tolist())  # type: ignore[arg-type]
     options, device = family.trainer_options(), next(model.parameters()).device
-    subset: Dataset[Any] = Subset(examples, chosen)
-    loader: DataLoader[Batch] = DataLoader(
-        subset,
+    loader = DataLoader(
+        Subset(examples, chosen),
         batch_size=family.spec.recipe.batch_size,
         collate_fn=options.collator,
         generator=generator,
