@@ -136,15 +136,27 @@ class Adapted(ABC):
         return []
 
     def merge(self) -> None:
-        """Add the change into the backbone's weights, in place; the forward then uses plain weights."""
+        """Add the change into the backbone's weights, in place; the forward then uses plain weights.
+
+        Raises:
+            NotImplementedError: if the method has nothing to merge.
+        """
         raise NotImplementedError(f"{self.name} has nothing to merge")
 
     def unmerge(self) -> None:
-        """Take the change out of the backbone's weights again, in place."""
+        """Take the change out of the backbone's weights again, in place.
+
+        Raises:
+            NotImplementedError: if the method has nothing to merge.
+        """
         raise NotImplementedError(f"{self.name} has nothing to unmerge")
 
     def merged_model(self) -> nn.Module:
-        """A copy of the backbone, of its own class and without any adapter module, that gives `model`'s outputs."""
+        """A copy of the backbone, of its own class and without any adapter module, that gives `model`'s outputs.
+
+        Raises:
+            NotImplementedError: if the method has nothing to merge.
+        """
         raise NotImplementedError(f"{self.name} has nothing to merge")
 
 

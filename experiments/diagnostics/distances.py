@@ -41,7 +41,7 @@ class RandomPairs:
     def around(cls, weight_map: WeightMap, start: Tensor, kept: Tensor, count: int, seed: int) -> RandomPairs:
         """On the sphere around the start through the kept values, or of radius 1 where training moved nothing.
 
-        Of a map too large for `count` pairs it has as many as `MOST_VALUES` allows.
+        Of a map too large for `count` pairs it has as many as `MOST_VALUES` allows. `start` and `kept` are (n,).
         """
         most = MOST_VALUES // max(weight_map.parameters, weight_map.size)
         return cls(start, float((kept - start).norm()) or 1.0, max(2, min(count, most)), seed)

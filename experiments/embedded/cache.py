@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from experiments.configuration.digests import cache_folder, file_digest
 from experiments.errors import SpecError
@@ -24,7 +23,7 @@ _verified: set[Path] = set()
 """Folders whose files this process has compared with their manifest."""
 
 
-def recipe_digest(generator_version: int, recipe: Mapping[str, Any]) -> str:
+def recipe_digest(generator_version: int, recipe: Mapping[str, object]) -> str:
     """The identity of a pretrained model: sha256 of its generator's version and its pretraining recipe."""
     text = json.dumps({"generator_version": generator_version, **recipe}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -81,7 +81,11 @@ class Event:
         return replace(self, agent=self.patient, patient=self.agent)
 
     def altered(self, draw: Draw, part: str) -> Event:
-        """The event with one part changed: agent, action, patient, place, time, roles or negation."""
+        """The event with one part changed: agent, action, patient, place, time, roles or negation.
+
+        Raises:
+            ValueError: if `part` is none of these.
+        """
         if part == "roles":
             return self.swapped()
         if part == "negation":

@@ -16,7 +16,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.embedded.language import Draw, Event, Habit, Opinion
 
@@ -170,7 +170,7 @@ def sentence_task(task: str, split: str) -> datasets.Dataset:
         raise ValueError(f"split={split!r} of the generated task {task}: one of {', '.join(splits)}")
     rows = _rows(task)[split]
     label = datasets.ClassLabel(names=list(spec.classes)) if spec.classes else datasets.Value("float32")
-    columns: dict[str, list[Any]] = {name: [row[0][i] for row in rows] for i, name in enumerate(spec.inputs)}
+    columns: dict[str, list[object]] = {name: [row[0][i] for row in rows] for i, name in enumerate(spec.inputs)}
     columns["label"] = [int(row[1]) if spec.classes else row[1] for row in rows]
     columns["idx"] = list(range(len(rows)))
     features = {name: datasets.Value("string") for name in spec.inputs} | {

@@ -41,7 +41,7 @@ class Dense(NamedTuple):
         return grad_output @ (weight.t() if self.fan_in_fan_out else weight)
 
     def grad_weight(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """The gradient of the output to that of the weight, of which the shape alone is read."""
+        """The gradient of the output to that of the weight, shaped like it; of the weight the shape alone is read."""
         flat, flat_x = grad_output.reshape(-1, grad_output.shape[-1]), x.reshape(-1, x.shape[-1])
         return flat_x.t() @ flat if self.fan_in_fan_out else flat.t() @ flat_x
 
@@ -50,7 +50,7 @@ class Dense(NamedTuple):
         return bias
 
     def grad_bias(self, grad_output: Tensor) -> Tensor:
-        """The gradient of the output to that of the bias."""
+        """The gradient of the output to that of the bias, (out,)."""
         return grad_output.reshape(-1, grad_output.shape[-1]).sum(0)
 
 
@@ -79,7 +79,7 @@ class Convolution(NamedTuple):
         return self._adjoint(grad_output, x, weight, 0).view(x.shape)
 
     def grad_weight(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """The gradient of the output to that of the weight, of which the shape alone is read."""
+        """The gradient of the output to that of the weight, shaped like it; of the weight the shape alone is read."""
         return self._adjoint(grad_output, x, weight.to(grad_output.dtype), 1)
 
     def _adjoint(self, grad_output: Tensor, x: Tensor, weight: Tensor, which: int) -> Tensor:
@@ -95,7 +95,7 @@ class Convolution(NamedTuple):
         return bias[:, None, None]
 
     def grad_bias(self, grad_output: Tensor) -> Tensor:
-        """The gradient of the output to that of the bias."""
+        """The gradient of the output to that of the bias, (out,)."""
         return grad_output.sum((-1, -2)).reshape(-1, grad_output.shape[-3]).sum(0)
 
 
@@ -119,7 +119,7 @@ class EmbeddingLookup(NamedTuple):
         raise NotImplementedError
 
     def grad_weight(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """The gradient of the output to that of the weight, of which the shape alone is read."""
+        """The gradient of the output to that of the weight, shaped like it; of the weight the shape alone is read."""
         rows, by_frequency = weight.shape[0], bool(self.scale_grad_by_freq)
         # On the CPU it sums in the gradient's own type, and bfloat16 counts no token beyond the 256th.
         grad_output = grad_output.to(accumulation_dtype(grad_output.dtype))

@@ -58,7 +58,7 @@ class Scheme:
         return self.at is not None
 
     def interval(self, start: int, stop: int, d: int, seed: int, device: torch.device) -> Tensor:
-        """Groups of the positions from `start` to `stop` by a stateless scheme, int32 on `device`.
+        """Groups of the positions from `start` to `stop` by a stateless scheme: (stop - start,) int32 on `device`.
 
         Temporaries have a bounded size, whatever the interval's.
         """
@@ -72,7 +72,7 @@ class Scheme:
 
 
 def iid_table(d: int, seed: int, layer_sizes: Sequence[int]) -> Tensor:
-    """Independent uniform draws, layer by layer from one generator: the authors' backend `materialized`.
+    """Independent uniform draws, layer by layer from one generator: the authors' backend `materialized`; (N,) int32.
 
     Raises:
         ValueError: if the draws would not fit in this machine's free memory.
@@ -85,6 +85,9 @@ def iid_table(d: int, seed: int, layer_sizes: Sequence[int]) -> Tensor:
 
 def balanced_table(d: int, seed: int, layer_sizes: Sequence[int]) -> Tensor:
     """A random permutation cut into d chunks, the first N mod d of them one longer (the paper; commit 342960d).
+
+    Returns:
+        the group of each position, (N,) int32.
 
     Raises:
         ValueError: if the permutation would not fit in this machine's free memory.
@@ -100,7 +103,7 @@ def balanced_table(d: int, seed: int, layer_sizes: Sequence[int]) -> Tensor:
 
 
 def signed_magnitude_table(weights: Tensor, d: int) -> Tensor:
-    """Groups of neighbours by size among the weights of one sign: the authors' ablation `signed_magnitude`.
+    """Groups of neighbours by size among the weights of one sign: the authors' ablation `signed_magnitude`; (n,) int32.
 
     Negative weights have the first k groups, k = d times their share, rounded half to even, but at least one and at
     most d - 1; the others, zeros among them, have the rest. Each side is sorted by size and cut into runs whose lengths

@@ -180,7 +180,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         return self._deltas(self.gpart_slices, [adapter], weight)[0].dense(weight.shape)
 
     def get_delta_bias(self, adapter: str) -> Tensor | None:
-        """What `adapter` adds to the bias, in at least float32; None where the bias takes no part."""
+        """What `adapter` adds to the bias, (out,), in at least float32; None where the bias takes no part."""
         if adapter not in self.gpart_bias_slices:
             return None
         _, bias = self.weight_and_bias()
