@@ -85,10 +85,7 @@ def folder(requirement: Requirement, commit: str) -> Path:
     Raises:
         SpecError: if the hub does not hand them over, or has not all of them.
     """
-    found = cached_folder(requirement, commit) or _downloaded(requirement, commit)
-    if known_commit(requirement) == commit:
-        note_commit(requirement, commit)
-    return found
+    return cached_folder(requirement, commit) or _downloaded(requirement, commit)
 
 
 def cached(requirement: Requirement) -> Path | None:
@@ -106,7 +103,11 @@ def _resolved(requirement: Requirement, timeout: float) -> Resolved | Refusal:
     answer = ask(requirement, timeout)
     if isinstance(answer, Refusal):
         return _from_cache(requirement, answer) if answer.down else answer
-    return _withheld(requirement, answer, timeout) or Resolved(answer.commit)
+    refused = _withheld(requirement, answer, timeout)
+    if refused is None:
+        # Before the files are there, as they are often fetched by another process, which knows the commit alone.
+        note_commit(requirement, answer.commit)
+    return refused or Resolved(answer.commit)
 
 
 def _from_cache(requirement: Requirement, answer: Refusal) -> Resolved | Refusal:

@@ -171,3 +171,13 @@ def test_a_branch_is_asked_for_once_by_all_that_need_it(server, tmp_path):
         source_of("glue/sst2", HUB).reference()
     hub.resolve_all(source_of("glue/sst2", HUB).requirements)
     assert len(asked(server)) == 1
+
+
+def test_rows_fetched_by_the_commit_of_a_plan_are_found_offline(server, tmp_path, monkeypatch):
+    server.push(*GLUE, sst2(tmp_path / "first"))
+    planned = source_of("glue/sst2", HUB).reference()
+    forget(monkeypatch)  # as the process of the run has asked nothing
+    run = run_of("glue/sst2", HUB)
+    sources.source_of(run.task, run.data, reference=planned).rows("train")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert source_of("glue/sst2", HUB).reference() == planned
