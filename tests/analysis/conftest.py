@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Callable
@@ -15,8 +16,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
 
-from schema.identity import parts, run_id
-from schema.record import IDENTITY
+from schema.identity import VERSION as IDENTITY
+from schema.identity import run_id
+from schema.marks import hashed
+from schema.run import RunSpec
 
 RecordWriter = Callable[..., Path]
 
@@ -88,7 +91,7 @@ def record(
         "track": track,
         "seeds": seeds,
         "method": entry,
-        "task": {"name": task.removeprefix("embedded/"), "family": "glue", "primary_metric": metric},
+        "task": {"name": task.removeprefix("embedded/"), "family": "glue", "metrics": [metric]},
         "data": {"source": source, "path": "data", "train_rows": rows, "test_rows": None},
         "backbone": {"name": "minilm-l6", "source": "local", "path": "weights", "pooling": "mean", "max_length": 128},
         "recipe": dict(_RECIPE),
@@ -153,9 +156,8 @@ def identified(content: dict[str, Any]) -> dict[str, Any]:
     """A record with the identity and the id that follow from its configuration and references."""
     provenance = content["provenance"]
     references = {name: provenance.get(name, {}) for name in ("data_reference", "backbone_reference")}
-    hashed = {"identity_version": IDENTITY, **parts(content["config"], **references)}
-    identity = {"version": IDENTITY, "hashed": hashed}
-    return {**content, "identity": identity, "id": run_id(hashed)}
+    covered = {"identity_version": IDENTITY, **hashed(RunSpec, content["config"]), **references}
+    return {**content, "identity": {"version": IDENTITY, "hashed": covered}, "id": run_id(covered)}
 
 
 def broken(method: str = "gpart", seed: int = 0, **settings: Any) -> dict[str, Any]:
@@ -176,7 +178,9 @@ def lowered(content: dict[str, Any]) -> dict[str, Any]:
     """The same record as schema 1 had it."""
     key = {name: value for name, value in content["key"].items() if name != "metric"}
     kept = {name: value for name, value in content.items() if name != "identity"}
-    return {**kept, "schema": 1, "key": key}
+    config = copy.deepcopy(content["config"])
+    config["task"]["primary_metric"] = config["task"].pop("metrics")[0]
+    return {**kept, "schema": 1, "key": key, "config": config}
 
 
 def write(folder: Path, content: dict[str, Any]) -> Path:

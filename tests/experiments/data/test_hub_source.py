@@ -120,7 +120,7 @@ def task(**hub_rows: object) -> Task:
     """A sentence task with rows on the hub."""
     splits = {"train": "train", "test": "test"}
     keys = {"name": "mine", "family": "glue", "inputs": ["sentence"], "label": "label", "classes": ["bad", "good"]}
-    scores = {"metric": "accuracy", "primary_metric": "accuracy"}
+    scores = {"metrics": ["accuracy"]}
     return Task.model_validate({**keys, **scores, "splits": splits, "hub": {"path": "owner/mine", **hub_rows}})
 
 

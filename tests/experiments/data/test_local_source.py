@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from experiments.configuration.identity import file_digest
+from experiments.configuration.digests import file_digest
 from experiments.data import local_source, references, sources
 from experiments.data.source import Source
 from experiments.errors import SpecError

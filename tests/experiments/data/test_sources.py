@@ -342,8 +342,7 @@ def test_seven_keys_are_a_task(folder):
             "inputs": ["sentence"],
             "label": "label",
             "classes": ["bad", "good"],
-            "metric": "accuracy",
-            "primary_metric": "accuracy",
+            "metrics": ["accuracy"],
             "splits": {"train": "train", "test": "validation"},
         }
     )
