@@ -10,7 +10,7 @@ import pytest
 from experiments.embedded import cache
 from experiments.embedded.cache import MANIFEST, made_once
 from experiments.errors import SpecError
-from tests.experiments.test_run import run
+from tests.experiments.runs import run
 
 WEIGHTS = "model.safetensors"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from tests.experiments.test_run import folder_of, run
+from tests.experiments.runs import folder_of, run
 
 
 def test_each_run_has_one_offline_wandb_run_below_its_own_folder(tiny: list[str], tmp_path: Path) -> None:

@@ -11,31 +11,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from experiments.configuration.overrides import CONF, options
-from experiments.configuration.spec import parse
+from experiments.configuration.overrides import options
 from experiments.errors import RunFailed, SpecError
 from experiments.run import runner
 from tests.experiments.conftest import ROOT, Runner
-
-
-def run(*overrides: str) -> dict[str, Any]:
-    """One run in this process."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        spec = parse(compose("config", [*overrides, "isolation=none"]))[0]
-    result = runner.run(spec)
-    assert result is not None
-    return result
-
-
-def folder_of(outputs: Path, identity: str) -> Path:
-    (path,) = outputs.rglob(f"{identity}/record.json")
-    return path.parent
+from tests.experiments.runs import folder_of, run, spec_of
 
 
 @pytest.mark.parametrize("method", [name for name in options("method") if name != "untrained"])
@@ -131,9 +115,8 @@ def test_a_refused_run_leaves_nothing_behind(tiny: list[str], tiny_glue: Path, t
 
 
 def test_plan_loads_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", ["plan=true", "method=gpart", "d=23040", f"outputs={tmp_path / 'outputs'}"])
-    assert runner.run(parse(composed)[0]) is None
+    spec = spec_of("plan=true", "method=gpart", "d=23040", f"outputs={tmp_path / 'outputs'}")
+    assert runner.run(spec) is None
     printed = capsys.readouterr().out
     assert "23,040" in printed
     assert "592,130" in printed, "RoBERTa-base's classification head"

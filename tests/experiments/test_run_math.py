@@ -25,7 +25,7 @@ from experiments.configuration.spec import RunSpec
 from experiments.data import sources
 from experiments.errors import SpecError
 from experiments.run import preflight
-from tests.experiments.test_run import folder_of, run
+from tests.experiments.runs import folder_of, run
 
 
 @pytest.fixture(scope="session")

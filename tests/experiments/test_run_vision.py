@@ -22,7 +22,7 @@ from experiments.data import sources
 from experiments.errors import RunFailed, SpecError
 from experiments.run import preflight
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
-from tests.experiments.test_run import folder_of, run
+from tests.experiments.runs import folder_of, run
 
 CLASSES = ("bright", "dark", "striped")
 

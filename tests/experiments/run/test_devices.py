@@ -11,7 +11,7 @@ from transformers.training_args import ParallelMode
 from experiments.commands import reevaluate
 from experiments.configuration.spec import RunSpec
 from experiments.run import devices, execute
-from tests.experiments.test_run import folder_of, run
+from tests.experiments.runs import folder_of, run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import SpecError
-from tests.experiments.test_run import run
+from tests.experiments.runs import run
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from experiments.configuration.spec import RunSpec
 from experiments.errors import RunFailed
 from experiments.run import execute, preflight, roundtrip
 from tests.experiments.run import methods
-from tests.experiments.test_run import folder_of, run
+from tests.experiments.runs import folder_of, run
 
 LILY = ["+method.config.r=4", "+method.config.stride_A=1", "+method.config.num_B=2"]
 OSF = ["+method.config.effective_rank=4"]

@@ -18,7 +18,7 @@ from experiments.configuration.overrides import CONF
 from experiments.configuration.spec import RunSpec
 from experiments.errors import RunFailed, SpecError
 from experiments.run import execute, preflight, training
-from tests.experiments.test_run import run
+from tests.experiments.runs import run
 
 ADALORA = [
     "method=full",
