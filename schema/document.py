@@ -53,17 +53,17 @@ def section_table(section: type[Section], base: type[Section] | None = None) -> 
     Args:
         section: the section; those within it follow with dotted keys, but for sections of a whole run, which have
             tables of their own.
-        base: fields of this section are left out, where a family adds to it.
+        base: keys that are the same in this section are left out, where a family adds to it.
     """
-    return _markdown(("key", "accepted", "default", "mark", "what"), _settings(section, base))
+    known = [] if base is None else _settings(base)
+    lines = [line for line in _settings(section) if line not in known]
+    return _markdown(("key", "accepted", "default", "mark", "what"), lines)
 
 
-def _settings(section: type[Section], base: type[Section] | None = None, prefix: str = "") -> list[tuple[str, ...]]:
+def _settings(section: type[Section], prefix: str = "") -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for name, field in section.model_fields.items():
         inner = section_of(field)
-        if base is not None and name in base.model_fields:
-            continue
         if inner is not None:
             within = f"{prefix}{name}.NAME." if holds_several(field) else f"{prefix}{name}."
             lines += [] if _is_run(section) else _settings(inner, prefix=within)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from experiments.families import FAMILIES, sections_of
 from schema import diagnostics, key, record, run, sections
 from schema.document import filled, record_table, section_table
-from schema.marks import Section
+from schema.marks import Section, section_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "docs" / "RECORD.md",)
@@ -25,19 +25,21 @@ _READ_ALONE = ("Config", "NamedConfig", "TaskConfig", "BackboneConfig", "DataCon
 def tables() -> dict[str, Callable[[], str]]:
     """What makes each table, by its name: `record.Sizes`, `sections.Recipe`, `vision.task`."""
     found: dict[str, Callable[[], str]] = {"run.RunSpec": partial(section_table, run.RunSpec)}
+    of_a_run = [section_of(field) for field in run.RunSpec.model_fields.values()]
     for module in (record, diagnostics, key, sections):
         short = module.__name__.removeprefix("schema.")
         for name, model in vars(module).items():
             if not isinstance(model, type) or not issubclass(model, BaseModel) or model.__module__ != module.__name__:
                 continue
             if issubclass(model, Section):
-                found[f"{short}.{name}"] = partial(section_table, model)
+                if model in of_a_run:  # those within a section stand in its table
+                    found[f"{short}.{name}"] = partial(section_table, model)
             elif name not in _READ_ALONE:
                 found[f"{short}.{name}"] = partial(record_table, model)
     for family in FAMILIES:
         own = sections_of(family)
         for name, section, base in (("task", own.task, sections.Task), ("backbone", own.backbone, sections.Backbone)):
-            if section is not base:
+            if section.model_fields.keys() - base.model_fields.keys():
                 found[f"{family}.{name}"] = partial(section_table, section, base)
     return found
 
