@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -15,6 +14,7 @@ from experiments.configuration.overrides import override_errors
 from experiments.configuration.spec import parse
 from experiments.errors import SpecError
 from schema.run import RunSpec
+from schema.sections import Recipe
 
 TASKS = [f"glue/{task}" for task in ("cola", "sst2", "mrpc", "qnli", "rte", "stsb")]
 # The tables of hyperparameters as the sources print them, in the order of TASKS.
@@ -39,8 +39,8 @@ def spec(*overrides: str) -> RunSpec:
         return parse(compose("config", list(overrides)))[0]
 
 
-def recipe(*overrides: str) -> Any:
-    return spec(*overrides)["recipe"]
+def recipe(*overrides: str) -> Recipe:
+    return spec(*overrides).recipe
 
 
 @pytest.mark.parametrize(("name", "key"), list(PUBLISHED))
@@ -53,7 +53,7 @@ def test_a_column_holds_what_the_paper_prints_for_its_task(name: str, key: str) 
 
 def test_what_is_typed_wins_over_a_column() -> None:
     found = recipe("task=glue/rte", "recipe.epochs=3")
-    assert (found["epochs"], found["head_learning_rate"]) == (3, 0.01)
+    assert (found.epochs, found.head_learning_rate) == (3, 0.01)
 
 
 def test_an_experiment_wins_over_a_column_and_the_command_line_over_both(tmp_path: Path) -> None:
@@ -63,23 +63,23 @@ def test_an_experiment_wins_over_a_column_and_the_command_line_over_both(tmp_pat
     )
     path = f"hydra.searchpath=[file://{tmp_path}]"
     found = recipe(path, "experiment=short", "task=glue/rte", "recipe.head_learning_rate=0.25")
-    assert (found["epochs"], found["head_learning_rate"]) == (2, 0.25)
+    assert (found.epochs, found.head_learning_rate) == (2, 0.25)
 
 
 @pytest.mark.parametrize("task", ["glue/wnli", "glue/mnli"])
 def test_a_task_that_is_no_column_has_the_default_and_nothing_of_the_file(task: str) -> None:
     found, named = spec("method=gpart", "backbone=roberta-base", f"task={task}"), spec("recipe=default", f"task={task}")
-    assert found.config == named.config
-    assert (found["recipe"]["name"], found["track"]) == ("default", "unsearched")
+    assert found == named
+    assert (found.recipe.name, found.track) == ("default", "unsearched")
 
 
 def test_a_recipe_for_generated_tasks_is_not_taken_for_real_ones() -> None:
-    assert recipe("backbone=embedded-encoder", "task=glue/sst2")["name"] == "default"
-    assert recipe("profile=embedded", "task=glue/sst2")["name"] == "gpart/embedded-encoder"
+    assert recipe("backbone=embedded-encoder", "task=glue/sst2").name == "default"
+    assert recipe("profile=embedded", "task=glue/sst2").name == "gpart/embedded-encoder"
 
 
 def test_a_recipe_can_be_asked_for_by_name_and_lent_to_another_method() -> None:
-    assert recipe("method=vera", "recipe=lora/roberta-base", "task=glue/mrpc")["batch_size"] == 16
+    assert recipe("method=vera", "recipe=lora/roberta-base", "task=glue/mrpc").batch_size == 16
 
 
 def test_a_recipe_without_a_column_for_the_task_is_one_line_that_names_the_columns() -> None:
