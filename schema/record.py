@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from schema.diagnostics import Diagnostics
 from schema.identity import VERSION
@@ -179,10 +179,19 @@ class Provenance(Part):
     )
 
 
-class Config(BaseModel):
-    """The configuration that was run, as readers of records need it; its other keys are kept beside."""
+class _Kept(BaseModel):
+    """A part of the configuration that was run: typed as far as readers need it, kept and written as it was given."""
 
     model_config = ConfigDict(extra="allow")
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the defaults of keys that the run did not have, such as those of another family."""
+        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+
+
+class Config(_Kept):
+    """The configuration that was run."""
 
     method: MethodConfig
     task: TaskConfig
@@ -195,10 +204,8 @@ class Config(BaseModel):
     test: bool = True
 
 
-class NamedConfig(BaseModel):
+class NamedConfig(_Kept):
     """A section with a name."""
-
-    model_config = ConfigDict(extra="allow")
 
     name: str
 
@@ -227,10 +234,8 @@ class BackboneConfig(NamedConfig):
         return self.name if self.image_size is None else f"{self.name}@{self.image_size}"
 
 
-class DataConfig(BaseModel):
+class DataConfig(_Kept):
     """The `data` section."""
-
-    model_config = ConfigDict(extra="allow")
 
     source: str
 

@@ -173,7 +173,7 @@ def _math_task(result: Record) -> MathTask:
     """The task of a run on mathematical reasoning; of schema 1 too, which names one score alone."""
     values = result.config.task.model_dump(mode="json")
     older = {name: values.pop(name, None) for name in ("metric", "primary_metric")}
-    return MathTask.model_validate({**values, "metrics": values["metrics"] or [older["primary_metric"]]})
+    return MathTask.model_validate({**values, "metrics": values.get("metrics") or [older["primary_metric"]]})
 
 
 def _moved(spec: RunSpec, overrides: Mapping[str, str | None]) -> RunSpec:
