@@ -9,9 +9,10 @@ import torch
 from transformers.training_args import ParallelMode
 
 from experiments.commands import reevaluate
-from experiments.configuration.spec import RunSpec
-from experiments.run import devices, execute
-from tests.experiments.runs import folder_of, run
+from experiments.configuration.spec import stored
+from experiments.run import devices
+from schema.record import Accelerators
+from tests.experiments.runs import folder_of, loaded, run
 
 
 @pytest.fixture
@@ -32,13 +33,13 @@ def test_several_devices_are_reduced_to_one(arguments: devices.OneDeviceArgument
 @pytest.mark.parametrize(("visible", "used", "said"), [(0, 0, False), (1, 1, False), (4, 1, True)])
 def test_what_is_visible_and_not_used_is_said(visible: int, used: int, said: bool) -> None:
     counts = devices.accelerators(visible)
-    assert counts == {"visible": visible, "used": used}
+    assert counts == Accelerators(visible=visible, used=used)
     assert (devices.notice(counts) is not None) == said
 
 
 def test_the_record_says_how_many_were_visible_and_used(tiny: list[str]) -> None:
     result = run(*tiny, "method=head", "task=glue/sst2", "recipe.epochs=1")
-    assert result["provenance"]["accelerators"] == devices.accelerators(torch.accelerator.device_count())
+    assert result["provenance"]["accelerators"] == devices.accelerators(torch.accelerator.device_count()).model_dump()
 
 
 @pytest.mark.parametrize("method", ["head", "gpart"])
@@ -50,9 +51,9 @@ def test_a_run_and_what_is_made_of_it_again_are_on_the_accelerator(
     # The one device besides the CPU that is everywhere stands for an accelerator; nothing is computed on it here.
     monkeypatch.setattr(devices, "device", lambda: torch.device("meta"))
     monkeypatch.setattr(reevaluate, "device", lambda: torch.device("meta"))
-    loaded = execute._load(RunSpec(result["config"]), {"provenance": {}, "cost": {}})
+    subject = loaded(stored(result["config"]))
     again = reevaluate.reload(folder, {})
-    for adapted in (loaded.adapted, again.adapted):
+    for adapted in (subject.adapted, again.adapted):
         assert all(parameter.is_meta for parameter in adapted.model.parameters())
 
 

@@ -11,14 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from experiments.configuration.overrides import CONF
-from experiments.configuration.spec import RunSpec
 from experiments.errors import RunFailed
-from experiments.run import execute, preflight, roundtrip
+from experiments.run import roundtrip
+from schema.record import Comparison, RoundTrip
 from tests.experiments.run import methods
-from tests.experiments.runs import folder_of, run
+from tests.experiments.runs import folder_of, loaded, run, spec_of
 
 LILY = ["+method.config.r=4", "+method.config.stride_A=1", "+method.config.num_B=2"]
 OSF = ["+method.config.effective_rank=4"]
@@ -78,17 +76,14 @@ class Trained:
     """A trained model of a few steps, its family and its checkpoint."""
 
     def __init__(self, overrides: list[str], folder: Path) -> None:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            self.spec = RunSpec.from_config(compose("config", overrides))
-        preflight.prepare(self.spec)
-        self.subject = execute._load(self.spec, {"provenance": {}, "cost": {}})
+        self.subject = loaded(spec_of(*overrides))
         with torch.no_grad():
             for _, parameter in self.subject.adapted.adapter_parameters():
                 parameter.add_(0.3)
         self.folder = folder
         self.subject.adapted.save(folder)
 
-    def trip(self, backbone: Any = None) -> dict[str, Any]:
+    def trip(self, backbone: Any = None) -> RoundTrip:
         family = self.subject.family
         fresh = backbone or (lambda: family.load(1))
         return roundtrip.round_trip(self.subject.adapted, fresh, self.folder, family, self.subject.examples["test"])
@@ -133,9 +128,10 @@ def test_a_merge_that_adds_something_else_breaks_the_round_trip(
 def test_unmerged_weights_are_counted_against_the_reloaded_backbone(trained: Trained) -> None:
     adapted = trained.subject.adapted
     before = {name: weight.detach().clone() for name, weight in adapted.merged_weights()}
-    part = trained.trip()["unmerge"]
+    part = trained.trip().unmerge
+    assert isinstance(part, Comparison)
     changed = sum(int((weight != before[name]).sum()) for name, weight in adapted.merged_weights())
-    assert part["changed_weights"] == changed > 0
+    assert part.changed_weights == changed > 0
 
 
 @pytest.mark.parametrize("trained", ["lora"], indirect=True)
@@ -154,7 +150,7 @@ def test_short_memory_breaks_nothing_and_what_cannot_be_reloaded_does(
         raise error
 
     trip = trained.trip(fresh)
-    assert trip == {**roundtrip.skipped("nothing was reloaded"), "reload": said}
+    assert trip == roundtrip.skipped("nothing was reloaded").model_copy(update={"reload": said})
     assert (roundtrip.broken(trip) is not None) == breaks
 
 
@@ -177,14 +173,18 @@ def test_the_reloaded_model_computes_where_the_trained_one_does(
 @pytest.mark.parametrize("trained", ["gpart"], indirect=True)
 @pytest.mark.parametrize("precision", roundtrip.TOLERANCES)
 def test_gpart_is_exact_in_every_precision(trained: Trained, precision: str) -> None:
-    trained.spec["recipe"]["precision"] = precision
-    trip = trained.trip()
+    family = trained.subject.family
+    recipe = family.spec.recipe.model_copy(update={"precision": precision})
+    family.spec = family.spec.model_copy(update={"recipe": recipe})
+    trip = trained.trip().model_dump()
     assert [trip[step]["max_abs_logit_difference"] for step in roundtrip.STEPS] == [0, 0, 0]
 
 
 def test_a_difference_that_is_no_number_is_beyond_every_tolerance() -> None:
-    part = {"max_abs_logit_difference": np.nan, "tolerance": 1.0, "changed_predictions": 0, "examples": 1}
-    assert roundtrip.broken({"reload": part}) is not None
+    part = Comparison(max_abs_logit_difference=np.nan, tolerance=1.0, changed_predictions=0, examples=1)
+    assert roundtrip.broken(RoundTrip(reload=part)) is not None
+    unknown = part.model_copy(update={"max_abs_logit_difference": None})
+    assert roundtrip.broken(RoundTrip(reload=unknown)) is not None, "what a record makes of it"
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from transformers import TrainerCallback
 
-from experiments.configuration.overrides import CONF
-from experiments.configuration.spec import RunSpec
 from experiments.errors import RunFailed, SpecError
-from experiments.run import execute, preflight, training
-from tests.experiments.runs import run
+from experiments.run import training
+from tests.experiments.runs import loaded, run, spec_of
 
 ADALORA = [
     "method=full",
@@ -42,12 +39,12 @@ def test_every_evaluation_is_kept_under_its_own_epoch(epochs: float, evaluated: 
     assert result["history"]["best_epoch"] in found
 
 
-@pytest.mark.parametrize("key", ["task.primary_metric", "task.metric"])
+@pytest.mark.parametrize("metrics", ["[acuracy]", "[accuracy,acuracy]"])
 def test_a_metric_that_there_is_not_is_refused_before_anything_is_read(
-    key: str, tiny: list[str], tmp_path: Path
+    metrics: str, tiny: list[str], tmp_path: Path
 ) -> None:
-    with pytest.raises(SpecError, match=f"^{key}=acuracy: .*accepted: .*accuracy"):
-        run(*tiny, "method=head", "task=glue/sst2", f"{key}=acuracy")
+    with pytest.raises(SpecError, match=r"^task\.metrics=acuracy: .*accepted: .*accuracy"):
+        run(*tiny, "method=head", "task=glue/sst2", f"task.metrics={metrics}")
     assert not (tmp_path / "outputs").exists()
 
 
@@ -81,17 +78,15 @@ class Prepared:
     """A run up to the point where it would train."""
 
     def __init__(self, overrides: list[str], folder: Path) -> None:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            self.spec = RunSpec.from_config(compose("config", overrides))
-        preflight.prepare(self.spec)
-        self.subject = execute._load(self.spec, {"provenance": {}, "cost": {}})
+        self.spec = spec_of(*overrides)
+        self.subject = loaded(self.spec)
         examples = self.subject.examples
         self.trainer = training.trainer(
             self.spec, self.subject.adapted, self.subject.family, examples["train"], examples["selection"], folder
         )
 
     def train(self) -> training.History:
-        return training.train(self.trainer, self.subject.adapted, self.spec["task"]["primary_metric"])
+        return training.train(self.trainer, self.subject.adapted, self.spec.task.primary_metric)
 
 
 def test_training_time_holds_no_evaluation(tiny: list[str], tmp_path: Path) -> None:
