@@ -95,6 +95,6 @@ def run_py() -> Runner:
 
     def run(*arguments: str, cwd: Path = ROOT, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "run.py"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600, check=False)
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600, check=False, **options)
 
     return run
