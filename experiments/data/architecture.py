@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import AutoConfig, PretrainedConfig
 
+from experiments.data.requirements import CONFIGURATION
 from experiments.errors import SpecError
 from schema.sections import Backbone
 from schema.validation import nearest
@@ -25,13 +26,15 @@ def over(folder: Path, backbone: Backbone, key: str) -> PretrainedConfig:
     Raises:
         SpecError: if config.json or a key is not accepted, or the architecture is of another type of model.
     """
-    stored = _made(lambda: AutoConfig.from_pretrained(folder), f"{key}: config.json", "one that transformers reads")
+    if not (folder / CONFIGURATION).is_file():
+        raise SpecError([f"{key}: no {CONFIGURATION} in it; accepted: a folder with one"])
+    stored = _made(lambda: AutoConfig.from_pretrained(folder), f"{key}: {CONFIGURATION}", "one that transformers reads")
     given = dict(backbone.architecture or {})
     wanted = given.pop("model_type", stored.model_type)
     if wanted != stored.model_type:
         raise SpecError(
             [
-                f"backbone.architecture.model_type={wanted}: config.json of {key} says {stored.model_type}; "
+                f"backbone.architecture.model_type={wanted}: {CONFIGURATION} of {key} says {stored.model_type}; "
                 f"accepted: {stored.model_type}"
             ]
         )

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Protocol, TypedDict, cast
 
 import torch
-from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from baselines.adapted import head_modules, within
+from baselines.adapted import within
 from experiments.data.checkpoint import some
 
 Shapes = Mapping[str, Sequence[int]]
@@ -121,36 +120,6 @@ _REPORTED: Mapping[str, object] = {
     "ignore_mismatched_sizes": True,  # said in the report, like what is missing
     "output_loading_info": True,
 }
-
-
-def unnamed(build: Callable[[int], nn.Module], outputs: int, head: Sequence[str]) -> list[str]:
-    """The parameters of a new head (their shape depends on the number of outputs) that lie in no module of `head`.
-
-    Args:
-        build: the run's model for a number of outputs, on the meta device.
-        outputs: of the run.
-        head: of the backbone's section.
-
-    Raises:
-        ValueError: if `head` names no module.
-    """
-    model = build(outputs)
-    modules = head_modules(model, head)
-    return sorted(name for name in output_parameters(build, outputs) if not within(name, modules))
-
-
-def output_parameters(build: Callable[[int], nn.Module], outputs: int) -> set[str]:
-    """The names of the parameters whose shape depends on the number of outputs.
-
-    Args:
-        build: a model for a number of outputs, on the meta device.
-        outputs: of the run.
-    """
-    shapes, others = (
-        {name: parameter.shape for name, parameter in build(count).named_parameters()}
-        for count in (outputs, outputs + 1)
-    )
-    return {name for name, shape in shapes.items() if others[name] != shape}
 
 
 def require_positions(config: PretrainedConfig, max_length: int) -> None:

@@ -201,6 +201,12 @@ def test_a_config_json_that_transformers_does_not_read_is_one_line(folder: Path)
         local(folder).config()
 
 
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path: Path, server: HubServer) -> None:
+    with pytest.raises(SpecError, match=r"^backbone\.path=.*: no config\.json in it; accepted: a folder with one"):
+        local(tmp_path / "owner" / "name").config()
+    assert server.requests == []
+
+
 # The hub
 
 

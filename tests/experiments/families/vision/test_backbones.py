@@ -192,6 +192,15 @@ def test_the_architecture_takes_effect_in_what_is_trained(folders):
     assert 0.5 in dropouts(architecture={"hidden_dropout_prob": 0.5})
 
 
+def test_an_architecture_of_timm_goes_over_its_config_json(folders):
+    same = {"model_type": "timm_wrapper", "architecture": "vit_tiny_patch16_224"}
+    model = vision("timm", folders["timm"], 5, architecture=same).load(head_seed=0)
+    assert model.timm_model.head.weight.shape == (5, HIDDEN)
+    deeper = json.loads((folders["timm"] / "config.json").read_text())["model_args"] | {"depth": 3}
+    with pytest.raises(SpecError, match=r"its weights lack 12 tensors \(timm_model\.blocks\.2\."):
+        vision("timm", folders["timm"], 5, architecture={"model_args": deeper}).meta()
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_size_that_the_patches_do_not_tile_is_refused(folders, library):
     with pytest.raises(SpecError, match=r"backbone\.image_size=33: not a multiple of the patch size 8"):
