@@ -49,17 +49,17 @@ def test_every_file_is_a_mapping_with_a_header(path: Path) -> None:
 @pytest.mark.parametrize(("method", "task"), list(product(options("method"), options("task"))))
 def test_every_method_composes_with_every_task_embedded(method: str, task: str) -> None:
     spec = load("profile=embedded", f"method={method}", f"task={task}")
-    assert spec["data"]["source"] == spec["backbone"]["source"] == "embedded"
-    recipe = f"{method}/{spec['backbone']['name']}"
-    assert spec["recipe"]["name"] == (recipe if (CONF / "recipe" / f"{recipe}.yaml").exists() else "default")
+    assert spec.data.source == spec.backbone.source == "embedded"
+    recipe = f"{method}/{spec.backbone.name}"
+    assert spec.recipe.name == (recipe if (CONF / "recipe" / f"{recipe}.yaml").exists() else "default")
 
 
 def says_where_its_values_are_from(spec: RunSpec, method: str) -> None:
     """Only what a search took part in counts as of equal budget; what does not train has nothing to search."""
-    source = spec["recipe"]["sources"]["all"]
+    source = spec.recipe.sources["all"]
     search = re.search(r"conf/search/(\S+)\.yaml", source)
     assert "unsearched" not in source
-    assert (spec["track"] == "equal_budget") == (search is not None or method == "untrained")
+    assert (spec.track == "equal_budget") == (search is not None or method == "untrained")
     assert search is None or method in space(search[1]).trials
 
 
@@ -69,7 +69,7 @@ def test_every_column_of_a_recipe_is_found_by_method_backbone_and_task(recipe: s
     hub = OmegaConf.load(CONF / "backbone" / f"{backbone}.yaml").hub
     local = [] if hub else ["backbone.source=local", "backbone.path=FOLDER"]
     spec = load(f"method={method}", f"backbone={backbone}", f"task={task}", *local)
-    assert spec["recipe"]["name"] == f"{recipe}/{task}"
+    assert spec.recipe.name == f"{recipe}/{task}"
     says_where_its_values_are_from(spec, method)
 
 
@@ -77,7 +77,7 @@ def test_every_column_of_a_recipe_is_found_by_method_backbone_and_task(recipe: s
 def test_a_recipe_for_every_task_is_found_by_the_embedded_profile(recipe: str) -> None:
     method, backbone = recipe.split("/")
     spec = load("profile=embedded", f"method={method}", f"task={EMBEDDED[backbone]}")
-    assert spec["recipe"]["name"] == recipe
+    assert spec.recipe.name == recipe
     says_where_its_values_are_from(spec, method)
 
 

@@ -306,7 +306,11 @@ def test_a_task_that_is_not_generated_is_one_line():
 @pytest.mark.parametrize(
     ("task", "overrides", "line"),
     [
-        ("glue/sst2", ["task.splits.test=train"], "task.splits.test=train: the same rows as task.splits.train"),
+        (
+            "glue/mnli",
+            ["task.extra_test.mismatched=train"],
+            "task.extra_test.mismatched=train: the same rows as task.splits.train",
+        ),
         ("glue/sst2", ["+task.splits.selection=validation"], "task.splits.selection=validation: the same rows as"),
         (
             "glue/mnli",
