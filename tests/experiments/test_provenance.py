@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.records import provenance
+from schema.record import Provenance
 
 
 @pytest.fixture
@@ -37,10 +38,15 @@ def test_changed_and_new_code_does(checkout: Path, name: str) -> None:
 
 
 def test_every_package_that_a_number_goes_through_is_named() -> None:
-    packages = provenance.collect("off")["packages"]
+    packages = provenance.collect(Provenance(), "off").packages
     through = {"torch", "torchvision", "timm", "transformers", "tokenizers", "peft", "safetensors", "huggingface-hub"}
     assert packages.keys() >= through | {"datasets", "evaluate", "pyarrow", "pillow", "numpy", "pandas", "python"}
     assert all(version[0].isdigit() for version in packages.values())
+
+
+def test_what_data_and_weights_are_is_kept() -> None:
+    found = provenance.collect(Provenance(data_reference={"commit": "a"}, backbone_reference={"commit": "b"}), "off")
+    assert (found.data_reference, found.backbone_reference) == ({"commit": "a"}, {"commit": "b"})
 
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

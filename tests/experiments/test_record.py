@@ -6,23 +6,29 @@ from pathlib import Path
 
 import pytest
 
+from experiments.configuration.identity import cell_key
+from experiments.configuration.spec import stored
 from experiments.records import record
 from experiments.records.status import status
-
-KEY = {
-    "task": "glue/sst2",
-    "source": "local",
-    "subset": "full",
-    "backbone": "tiny",
-    "protocol": "heldout",
-    "track": "published",
-}
+from schema.identity import covered, run_id
+from schema.plan import Plan
+from schema.record import OUTCOMES, Identity, Outcome
+from tests.experiments.runs import spec_of
 
 
-def write(folder: Path, outcome: str) -> None:
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    spec = spec_of("task=glue/sst2", "method=head")
+    identity = Identity(hashed=covered(spec, {"version": 1}, {"recipe": "none"}))
+    key = cell_key(spec, "full")
+    return Plan(id=run_id(identity.hashed), identity=identity, key=key, config=spec.model_dump(mode="json"))
+
+
+def write(folder: Path, plan: Plan, outcome: Outcome) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    result = record.blank("0123456789ab", KEY, {"seeds": {"head": 0}})
-    record.write_json(folder / "record.json", {**result, "outcome": outcome})
+    result = record.blank(plan)
+    result.outcome = outcome
+    record.write(folder / "record.json", result)
 
 
 def test_numbers_that_json_has_no_text_for_become_null(tmp_path: Path) -> None:
@@ -40,15 +46,26 @@ def test_a_record_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
 
 
-@pytest.mark.parametrize(("outcome", "done"), [("ok", True), ("diverged", True), ("error", False)])
-def test_only_ok_and_diverged_count_as_done(tmp_path: Path, outcome: str, done: bool) -> None:
-    write(tmp_path, outcome)
-    assert record.is_done(record.read(tmp_path)) is done
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_run_without_an_end_of_its_own_is_not_done(tmp_path: Path, plan: Plan, outcome: Outcome) -> None:
+    write(tmp_path, plan, outcome)
+    result = record.read(tmp_path)
+    assert result is not None
+    assert result.is_done is (outcome in ("ok", "diverged", "broken_round_trip"))
 
 
-def test_what_is_set_aside_is_kept_and_not_read_twice(tmp_path: Path) -> None:
+def test_a_record_is_read_as_it_was_written(tmp_path: Path, plan: Plan) -> None:
+    write(tmp_path, plan, "ok")
+    result = record.read(tmp_path)
+    assert result is not None
+    assert stored(result.config.model_dump(mode="json")).model_dump(mode="json") == plan.config
+    record.write(tmp_path / "again.json", result)
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "record.json").read_text()
+
+
+def test_what_is_set_aside_is_kept_and_not_read_twice(tmp_path: Path, plan: Plan) -> None:
     for number in (1, 2):
-        write(tmp_path, "ok")
+        write(tmp_path, plan, "ok")
         (tmp_path / "checkpoint").mkdir()
         (tmp_path / "checkpoint" / "weights").write_text(str(number))
         record.set_aside(tmp_path)
@@ -57,10 +74,10 @@ def test_what_is_set_aside_is_kept_and_not_read_twice(tmp_path: Path) -> None:
     assert [(tmp_path / "previous" / n / "checkpoint" / "weights").read_text() for n in "12"] == ["1", "2"]
 
 
-def test_an_attempt_is_alive_until_its_heartbeat_stops(tmp_path: Path) -> None:
+def test_an_attempt_is_alive_until_its_heartbeat_stops(tmp_path: Path, plan: Plan) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    with record.Attempt(folder, "0123456789ab", KEY):
+    with record.Attempt(folder, plan):
         text, done = status(tmp_path)
         assert text.splitlines()[-1] == "1 running"
         assert not done
@@ -70,11 +87,12 @@ def test_an_attempt_is_alive_until_its_heartbeat_stops(tmp_path: Path) -> None:
     assert status(tmp_path)[0].splitlines()[-1] == "1 cut off"
 
 
-def test_status_counts_every_outcome_and_says_whether_all_is_done(tmp_path: Path) -> None:
-    write(tmp_path / "a", "ok")
-    write(tmp_path / "b", "diverged")
+def test_status_counts_every_outcome_and_says_whether_all_is_done(tmp_path: Path, plan: Plan) -> None:
+    write(tmp_path / "a", plan, "ok")
+    write(tmp_path / "b", plan, "diverged")
+    write(tmp_path / "d", plan, "broken_round_trip")
     assert status(tmp_path)[1]
-    write(tmp_path / "c", "out_of_memory")
+    write(tmp_path / "c", plan, "out_of_memory")
     text, done = status(tmp_path)
-    assert text.splitlines()[-1] == "1 diverged, 1 ok, 1 out_of_memory"
+    assert text.splitlines()[-1] == "1 broken_round_trip, 1 diverged, 1 ok, 1 out_of_memory"
     assert not done

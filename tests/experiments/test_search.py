@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from experiments.__main__ import main
 from experiments.commands.search import Space, best, run_search, space
+from experiments.configuration.identity import cell_key
 from experiments.configuration.overrides import CONF, options, override_errors
 from experiments.errors import SpecError
+from experiments.records import record
+from schema.identity import covered
+from schema.plan import Plan
+from schema.record import Identity, Metrics, Record
+from tests.experiments.runs import spec_of
 
 
 @pytest.mark.parametrize("name", options("search"))
@@ -54,28 +59,28 @@ def test_a_search_runs_its_trials_and_never_scores_the_test_split(tiny: list[str
     overrides = [item for item in tiny if not item.startswith("outputs=")]
     search = Space("tiny", {"head": trials})
     records = run_search(search, [*overrides, "task=glue/sst2"], tmp_path / "search")
-    assert [record["outcome"] for record in records] == ["ok", "ok"]
-    assert all(record["metrics"]["test"] is None and record["track"] == "equal_budget" for record in records)
-    scores = sorted((record["metrics"]["selection"]["accuracy"] for record in records), reverse=True)
+    assert [trial.outcome for trial in records] == ["ok", "ok"]
+    assert all(trial.metrics.test is None and trial.track == "equal_budget" for trial in records)
+    scores = sorted(((trial.metrics.selection or {})["accuracy"] or 0.0 for trial in records), reverse=True)
     first, second = best(search, records).splitlines()[1:]
     assert f"{100 * scores[0]:.2f}" in first
     assert f"{100 * scores[1]:.2f}" in second
 
 
-def trial_record(prompt: dict[str, str], rate: float, loss: float) -> dict[str, Any]:
-    """The part of a math run's record that a search reads; the record keeps the prompt as what its name stands for."""
-    return {
-        "config": {"method": {"name": "gpart"}, "recipe": {"learning_rate": rate}, "task": {"prompt": prompt}},
-        "key": {"task": "math/gsm8k"},
-        "metrics": {"primary": "strict", "selection": {"loss": loss}},
-        "outcome": "ok",
-    }
+def trial_record(prompt: str, rate: float, loss: float) -> Record:
+    """What a search reads of a math run's record; the record keeps the prompt as what its name stands for."""
+    overrides = ("task=math/gsm8k", "backbone=embedded-causal", "method=gpart")
+    spec = spec_of(*overrides, f"++task.prompt={prompt}", f"recipe.learning_rate={rate}")
+    identity = Identity(hashed=covered(spec, {}, {}))
+    plan = Plan(id="0", identity=identity, key=cell_key(spec, "full"), config=spec.model_dump(mode="json"))
+    result = record.blank(plan)
+    result.outcome, result.metrics = "ok", Metrics(primary="strict", selection={"loss": loss})
+    return result
 
 
 def test_a_setting_that_is_recorded_as_a_section_takes_part_in_the_table() -> None:
     trials = [{"task.prompt": "words", "recipe.learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
-    prompt = {"template": "{question}"}
-    records = [trial_record(prompt, rate, loss) for rate, loss in ((1e-1, 2.5), (1e-2, 2.5), (1e-3, 3.0))]
+    records = [trial_record("words", rate, loss) for rate, loss in ((1e-1, 2.5), (1e-2, 2.5), (1e-3, 3.0))]
     lines = best(Space("words", {"gpart": trials}), records).splitlines()
     assert [line.split()[-2] for line in lines] == ["recipe.learning_rate", "0.010", "0.100", "0.001"]
     assert "task.prompt" not in lines[0]
