@@ -69,7 +69,7 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
     if result.identity.version != VERSION:
         raise SpecError([f"RUN={folder}: a record of identity {result.identity.version}; accepted: {VERSION}"])
     spec = _moved(stored(result.config.model_dump(mode="json")), overrides)
-    _require_checkpoint(folder, result)
+    _require_artifacts(folder, result, "checkpoint/", "a run made with keep_checkpoint=true")
     prepared = preflight.prepare(spec, result.identity.hashed)
     _require_unchanged(result, prepared)
     if spec.threads:
@@ -106,9 +106,10 @@ def rescore(folder: Path) -> tuple[Scores, Scores]:
         the record's scores that follow from generations, and those of now, by split and name.
 
     Raises:
-        SpecError: if there is no such run.
+        SpecError: if there is no such run, or its generations are not those that were recorded.
     """
     result = _scored(folder, "math")
+    _require_artifacts(folder, result, "predictions.parquet", "a run with its predictions")
     task, frame = _math_task(result), pd.read_parquet(folder / "predictions.parquet")
     then: Scores = {}
     now: Scores = {}
@@ -186,12 +187,18 @@ def _moved(spec: RunSpec, overrides: Mapping[str, str | None]) -> RunSpec:
     return spec.model_copy(update=moved)
 
 
-def _require_checkpoint(folder: Path, result: Record) -> None:
-    errors = []
-    checkpoint = [item for item in result.artifacts if item.path.startswith("checkpoint/")]
-    if not checkpoint:
-        errors.append(f"RUN={folder}: its checkpoint was not kept; accepted: a run made with keep_checkpoint=true")
-    for item in checkpoint:
+def _require_artifacts(folder: Path, result: Record, prefix: str, accepted: str) -> None:
+    """Refuse files of a run that are not those that were recorded.
+
+    Args:
+        folder: the run's.
+        result: its record.
+        prefix: of the paths of the files.
+        accepted: what has to be given where nothing of this path was recorded.
+    """
+    recorded = [item for item in result.artifacts if item.path.startswith(prefix)]
+    errors = [] if recorded else [f"RUN={folder}: no {prefix.rstrip('/')} was kept; accepted: {accepted}"]
+    for item in recorded:
         path = folder / item.path
         if not path.is_file():
             errors.append(f"RUN={folder}: {item.path} is missing; accepted: the file of {item.bytes} bytes")
