@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -176,16 +176,16 @@ class WithTestSets(Source):
         return list(dict.fromkeys(error for part in self._parts for error in part.own_errors()))
 
     def reference(self) -> dict[str, JsonValue]:
-        """See `Source.reference`; that of each test set stands below `test_sets`, in their order."""
-        return {**self.main.reference(), "test_sets": [part.reference() for part in self.test_sets.values()]}
+        """See `Source.reference`; that of each test set stands below `test_sets`, by the run's name of the test."""
+        return {**self.main.reference(), "test_sets": {name: part.reference() for name, part in self.test_sets.items()}}
 
     def matches(self, reference: Reference) -> bool:
         """See `Source.matches`."""
-        tests = references_of_tests(reference)
+        tests = references_of_tests(reference, self.test_sets)
         return (
             self.main.matches(reference)
-            and len(tests) == len(self.test_sets)
-            and all(part.matches(other) for part, other in zip(self.test_sets.values(), tests, strict=True))
+            and tests.keys() == self.test_sets.keys()
+            and all(part.matches(tests[name]) for name, part in self.test_sets.items())
         )
 
     def total(self, split: str) -> int | None:
@@ -207,7 +207,13 @@ class WithTestSets(Source):
         return (self.test_sets[split], "test") if split in self.test_sets else (self.main, split)
 
 
-def references_of_tests(reference: Reference) -> list[Reference]:
-    """The references of a task's test sets, in their order."""
-    tests = reference.get("test_sets")
-    return [part for part in tests if isinstance(part, dict)] if isinstance(tests, list) else []
+def references_of_tests(reference: Reference, names: Iterable[str]) -> dict[str, Reference]:
+    """The references of a task's test sets by name; identity 1 has them without, in the order of the task.
+
+    Args:
+        reference: of a task's rows.
+        names: of the test sets, in that order.
+    """
+    tests = reference.get("test_sets", {})
+    named = dict(zip(names, tests, strict=False)) if isinstance(tests, list) else tests
+    return {name: part for name, part in named.items() if isinstance(part, dict)} if isinstance(named, dict) else {}

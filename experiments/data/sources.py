@@ -43,13 +43,10 @@ def source_of(
     main = _source(task, own, data, timeout, reference)
     if not tests:
         return main
-    parts = references_of_tests(reference) or [{}] * len(tests)
+    parts = references_of_tests(reference, tests)
     return WithTestSets(
         main,
-        {
-            name: _source(task, data_set, data, timeout, part)
-            for (name, data_set), part in zip(tests.items(), parts, strict=True)
-        },
+        {name: _source(task, data_set, data, timeout, parts.get(name, {})) for name, data_set in tests.items()},
     )
 
 

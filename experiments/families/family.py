@@ -92,14 +92,14 @@ class Family(ABC, Generic[TaskT, BackboneT]):
         """How the weights become a model, before anything is put around it.
 
         Raises:
-            ValueError: if the backbone's settings do not suit its configuration, naming key and value.
+            SpecError: if the backbone's settings do not suit its configuration, naming key and value.
         """
 
     def around(self, model: PreTrainedModel) -> PreTrainedModel:
         """The run's model around what was pretrained: the same, unless the family has a head or a change of its own.
 
         Raises:
-            ValueError: if the backbone's settings do not suit the model, naming key and value.
+            SpecError: if the backbone's settings do not suit the model, naming key and value.
         """
         return model
 
@@ -107,10 +107,10 @@ class Family(ABC, Generic[TaskT, BackboneT]):
         """The model on the meta device: all shapes and names, no memory and, where the YAML gives them, no download.
 
         Raises:
-            ValueError: if the backbone's settings do not suit it, or the weights, where they are there, do not fit it.
+            SpecError: if the backbone's settings do not suit it, or the weights, where they are there, do not fit it.
         """
         pretrained = self.pretrained()
-        model = self.around(pretrained.on_meta())
+        model = self.around(self._on_meta(pretrained))
         self.require_head(model)
         present = self.weights.present()
         checkpoint = self.weights.checkpoint(present) if present else None
@@ -120,6 +120,14 @@ class Family(ABC, Generic[TaskT, BackboneT]):
                 info = pretrained.rehearse(shapes)
             self._require_fit(model, pretrained, info, shapes)
         return model
+
+    def _on_meta(self, pretrained: Pretrained) -> PreTrainedModel:
+        try:
+            return pretrained.on_meta()
+        except (ValueError, KeyError) as error:  # how models refuse a size, and a name of theirs
+            key = "backbone.architecture" if self.backbone.architecture else f"{self.weights.key}: config.json"
+            why, kind = " ".join(str(error).split()), pretrained.config.model_type
+            raise SpecError([f"{key}: no {kind} model can be built ({why}); accepted: values that fit"]) from error
 
     def load(self, head_seed: int) -> PreTrainedModel:
         """The pretrained backbone in float32 with a new head; the caller's random state is left as it was.

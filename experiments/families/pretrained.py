@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from baselines.adapted import within
 from experiments.data.checkpoint import some
+from experiments.errors import SpecError
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -126,14 +127,14 @@ def require_positions(config: PretrainedConfig, max_length: int) -> None:
     """Refuse a length of sequence that the model has no positions for.
 
     Raises:
-        ValueError: naming key, value and the most that is accepted.
+        SpecError: naming key, value and the most that is accepted.
     """
     positions = getattr(config, "max_position_embeddings", None)
     if positions and config.model_type in _POSITIONS_AFTER_PADDING:
         positions -= config.pad_token_id + 1
     if positions and max_length > positions:
-        raise ValueError(
-            f"backbone.max_length={max_length}: the model has {positions} positions; accepted: that or less"
+        raise SpecError(
+            [f"backbone.max_length={max_length}: the model has {positions} positions; accepted: that or less"]
         )
 
 

@@ -14,18 +14,16 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from experiments import families
 from experiments.__main__ import main
-from experiments.configuration.overrides import CONF
-from experiments.configuration.spec import RunSpec
 from experiments.data import sources
 from experiments.errors import SpecError
+from experiments.families.math.family import Math
+from experiments.records import record
 from experiments.run import preflight
-from tests.experiments.runs import folder_of, run
+from tests.experiments.runs import folder_of, run, spec_of
 
 
 @pytest.fixture(scope="session")
@@ -127,15 +125,11 @@ def test_a_merge_that_fails_is_recorded_and_breaks_nothing(words: list[str]) -> 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_loss_and_generation_are_in_the_recipes_precision(precision: str, words: list[str]) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        spec = RunSpec.from_config(compose("config", [*words, "method=untrained", f"recipe.precision={precision}"]))
-    family = families.family_of(spec)
-    adapted, rows = (
-        preflight.adapted(spec, family.load(0)),
-        sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
-        .tests["test"]
-        .select(range(2)),
-    )
+    prepared = preflight.prepare(spec_of(*words, "method=untrained", f"recipe.precision={precision}"))
+    family = prepared.family
+    assert isinstance(family, Math)
+    adapted = preflight.adapted(prepared.spec, family.load(0))
+    rows = sources.load(prepared.source, prepared.spec).tests["test"].select(range(2))
     seen = []
     adapted.model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     examples = family.examples(rows, "test")
@@ -147,11 +141,10 @@ def test_loss_and_generation_are_in_the_recipes_precision(precision: str, words:
 
 
 def test_the_held_out_loss_is_of_the_rows_that_the_trainer_holds(words: list[str]) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        spec = RunSpec.from_config(compose("config", [*words, "method=untrained"]))
-    family = families.family_of(spec)
+    prepared = preflight.prepare(spec_of(*words, "method=untrained"))
+    family = prepared.family
     before = family.trainer_options()
-    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    splits = sources.load(prepared.source, prepared.spec)
     model = family.load(0)
     parts = [family.examples(rows, "selection") for rows in (splits.selection, splits.selection.select(range(3)))]
     assert before.evaluate is not None
@@ -181,7 +174,13 @@ def test_generations_alone_give_the_recorded_scores(
     frame = pd.read_parquet(folder / "predictions.parquet")
     frame["generation"] = "#### 1000"
     frame.to_parquet(folder / "predictions.parquet")
-    assert main(["rescore", str(folder)]) == 1
+    assert main(["rescore", str(folder)]) == 2
+    assert "predictions.parquet is not the file that was recorded" in capsys.readouterr().err
+    artifacts = record.artifacts(folder)
+    other = record.read(folder)
+    assert other is not None
+    record.write(folder / record.RECORD, other.model_copy(update={"artifacts": artifacts}))
+    assert main(["rescore", str(folder)]) == 1, "scores that do not follow from what was generated"
     assert main(["evaluate", str(folder)]) == 0
 
 
@@ -305,8 +304,8 @@ def test_a_solution_without_an_answer_is_refused(words: list[str], sums: Path, t
 
 
 def test_bad_settings_of_math_are_refused(words: list[str]) -> None:
-    with pytest.raises(SpecError, match=r"task\.primary_metric=loss: .* accepted: strict, lenient"):
-        run(*words, "method=gpart", "task.primary_metric=loss")
+    with pytest.raises(SpecError, match=r"task\.metrics=loss: .* accepted as the first: strict, lenient"):
+        run(*words, "method=gpart", "task.metrics=[loss,strict]")
     with pytest.raises(SpecError, match=r"task\.prompt=none: no such template"):
         run(*words, "method=gpart", "++task.prompt=none")
     with pytest.raises(SpecError, match="protocol=best_on_dev"):

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import TrainerState
 
-from experiments import families
 from experiments.__main__ import main
-from experiments.configuration.overrides import CONF
-from experiments.configuration.spec import RunSpec
 from experiments.data import sources
 from experiments.errors import RunFailed, SpecError
 from experiments.run import preflight
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
-from tests.experiments.runs import folder_of, run
+from tests.experiments.runs import folder_of, run, spec_of
 
 CLASSES = ("bright", "dark", "striped")
 
@@ -78,9 +75,10 @@ def images(image_folder: Path, vit: Path, tmp_path: Path) -> list[str]:
 def test_every_method_goes_from_images_to_a_record(method: str, images: list[str], tmp_path: Path) -> None:
     result = run(*images, f"method={method}")
     assert result["key"]["task"] == "vision/folder"
-    assert result["config"]["task"]["classes"] == list(CLASSES)
+    assert result["config"]["task"]["classes"] == "folder"
+    assert result["provenance"]["data_reference"]["classes"] == list(CLASSES)
     assert result["round_trip"]["reload"]["max_abs_logit_difference"] <= 1e-5
-    assert "tokens_per_second" not in result["cost"]
+    assert result["cost"]["tokens_per_second"] is None
     predictions = pd.read_parquet(folder_of(tmp_path / "outputs", result["id"]) / "predictions.parquet")
     test = predictions[predictions["split"] == "test"]
     assert sorted(test["example_id"])[:2] == ["bright/0.png", "bright/1.png"]
@@ -104,12 +102,10 @@ def test_the_same_run_twice_gives_the_same_bits_with_augmentation_and_mixing(ima
 
 
 def test_the_epoch_reaches_the_examples_whenever_the_options_are_made(images: list[str]) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        spec = RunSpec.from_config(compose("config", [*images, "method=head", "+task.augmentation.re_prob=0.9"]))
-    preflight.prepare(spec)
-    family = families.family_of(spec)
+    prepared = preflight.prepare(spec_of(*images, "method=head", "+task.augmentation.re_prob=0.9"))
+    family = prepared.family
     before = family.trainer_options()
-    splits = sources.load(spec["task"], spec["data"], spec["seeds"], spec["protocol"]["name"])
+    splits = sources.load(prepared.source, prepared.spec)
     examples = family.examples(splits.train, "train")
     (callback,) = before.callbacks
     state, loader = TrainerState(epoch=3.0), DataLoader(examples)
@@ -217,8 +213,6 @@ def test_a_diverged_run_on_images_is_recorded(images: list[str], tmp_path: Path)
 
 
 def copied(folder: Path, tmp_path: Path) -> Path:
-    import shutil
-
     target = tmp_path / "copy"
     shutil.copytree(folder, target)
     return target

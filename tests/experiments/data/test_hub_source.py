@@ -156,9 +156,15 @@ def test_each_test_set_has_a_reference_and_a_commit_of_its_own(server, tmp_path)
     assert source.splits == ["train", "test", "math"]
     reference = source.reference()
     assert reference["commit"] == commits["openai/gsm8k"]
-    assert [part["commit"] for part in reference["test_sets"]] == list(commits.values())
+    tests = reference["test_sets"]
+    assert isinstance(tests, dict)
+    assert {name: part["commit"] for name, part in tests.items()} == dict(
+        zip(["test", "math"], commits.values(), strict=True)
+    )
     assert source.matches(reference)
-    assert not source.matches({**reference, "test_sets": reference["test_sets"][::-1]})
+    assert source.matches({**reference, "test_sets": list(tests.values())}), "as identity 1 has it"
+    assert not source.matches({**reference, "test_sets": {"test": tests["math"], "math": tests["test"]}})
+    assert not source.matches({**reference, "test_sets": {"test": tests["test"]}})
     run = run_of("math/gsm8k_math", HUB)
     server.failure = 500
     assert sources.source_of(run.task, run.data, reference=reference).reference() == reference

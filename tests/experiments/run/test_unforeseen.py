@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from hydra import compose, initialize_config_dir
 from peft.tuners.lora import LoraModel
 
-from experiments.configuration.groups import CONF
-from experiments.configuration.spec import parse
 from experiments.errors import SpecError
 from experiments.run import preflight
 from schema.record import Sizes
+from tests.experiments.runs import spec_of
 
 
 def sizes(overrides: list[str]) -> Sizes:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", overrides)
-    return preflight.sizes(preflight.prepare(parse(composed)[0]))
+    return preflight.sizes(preflight.prepare(spec_of(*overrides)))
 
 
 @pytest.mark.parametrize("error", [TypeError("unsupported operand"), KeyError("nosuch"), ZeroDivisionError("by zero")])
@@ -27,7 +23,7 @@ def test_an_error_within_a_library_is_no_refusal(
         raise error
 
     monkeypatch.setattr(LoraModel, "_create_and_replace", fail)
-    with pytest.raises(type(error), match="unsupported operand|nosuch|by zero"):
+    with pytest.raises(type(error), match=r"unsupported operand|nosuch|by zero"):
         sizes([*tiny, "method=lora", "task=glue/sst2"])
 
 
