@@ -18,7 +18,7 @@ from gpart import GPartConfig
 from schema import reading
 from schema.diagnostics import Diagnostics, Isometry
 from tests.experiments.diagnostics.small import METHODS, OPTIONS, TARGETS, adapted_to, walked
-from tests.experiments.test_run import folder_of, run
+from tests.experiments.runs import folder_of, run
 
 
 def measured(config: Any, **options: Any) -> Isometry:

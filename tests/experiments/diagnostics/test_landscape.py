@@ -29,9 +29,9 @@ from experiments.run import preflight, training
 from schema.diagnostics import Diagnostics
 from schema.run import RunSpec
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
-from tests.experiments.test_run import folder_of, run
-from tests.experiments.test_run_math import llama, sums, words  # noqa: F401  fixtures
-from tests.experiments.test_run_vision import image_folder, images, vit  # noqa: F401  fixtures
+from tests.experiments.run.test_run_math import llama, sums, words  # noqa: F401  fixtures
+from tests.experiments.run.test_run_vision import image_folder, images, vit  # noqa: F401  fixtures
+from tests.experiments.runs import folder_of, run
 
 SMALL = [
     "diagnostics=landscape",

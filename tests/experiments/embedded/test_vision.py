@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassi
 
 from experiments.embedded import images, vision
 from experiments.embedded.images import SIZE, glyphs
+from tests.experiments.conftest import ROOT
 
 GOLDEN_VERSION = 1
 GOLDEN_GLYPHS = "46a7d620d0278a09"
@@ -120,7 +121,7 @@ def test_importing_needs_neither_torch_nor_transformers() -> None:
         "import sys, experiments.embedded.vision, experiments.embedded.images\n"
         "assert not {'torch', 'transformers', 'datasets', 'sklearn', 'numpy'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from experiments.embedded.language import Draw, Event
 from experiments.embedded.lexicon import ACTIONS, past, third
 from experiments.embedded.tasks import GENERATOR_VERSION, TASKS, TRAIN_ROWS, VALIDATION_ROWS, sentence_task, similarity
+from tests.experiments.conftest import ROOT
 
 GOLDEN_VERSION = 2
 GOLDEN = {
@@ -157,4 +157,4 @@ def test_unknown_names_are_refused(task: str, split: str, message: str) -> None:
 
 def test_importing_needs_neither_torch_nor_transformers() -> None:
     code = "import sys, experiments.embedded; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -18,8 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from experiments.embedded import arithmetic, causal
 from experiments.embedded.arithmetic import GENERATOR_VERSION, LARGEST, LEVELS, ROWS, Problem, word_problems
 from experiments.embedded.language import Draw
+from tests.experiments.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 GOLDEN_VERSION = 1
 GOLDEN = "dced05983e1d3133"
 GOLDEN_TEXT = "26c6d39b49174d25"
