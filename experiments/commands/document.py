@@ -14,12 +14,10 @@ from experiments.families import FAMILIES, sections_of
 from schema import diagnostics, key, record, run, sections
 from schema.document import filled, record_table, section_table
 from schema.marks import Section, section_of
+from schema.part import Part
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "docs" / "RECORD.md",)
-
-_READ_ALONE = ("Config", "NamedConfig", "TaskConfig", "BackboneConfig", "DataConfig", "MethodConfig")
-"""Models of what readers need of a configuration; its tables are those of its sections."""
 
 
 def tables() -> dict[str, Callable[[], str]]:
@@ -34,7 +32,7 @@ def tables() -> dict[str, Callable[[], str]]:
             if issubclass(model, Section):
                 if model in of_a_run:  # those within a section stand in its table
                     found[f"{short}.{name}"] = partial(section_table, model)
-            elif name not in _READ_ALONE:
+            elif issubclass(model, (Part, key.Key)):  # others are what readers need of a configuration
                 found[f"{short}.{name}"] = partial(record_table, model)
     for family in FAMILIES:
         own = sections_of(family)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -18,6 +19,7 @@ from transformers import ViTConfig, ViTModel
 from experiments.configuration import spec as configuration
 from experiments.configuration.groups import CONF
 from experiments.configuration.spec import parse
+from experiments.data import hub_answers
 from experiments.records import provenance
 from experiments.run import preflight
 
@@ -228,6 +230,39 @@ def test_the_rows_of_a_split_that_is_used_change_the_identity(run: list[str], tm
     assert identity(run) == before, "a split that is not used"
     shutil.copy(folder / "train.parquet", folder / "validation.parquet")
     assert identity(run) != before
+
+
+def cached(cache: Path, repository: str, commit: str, files: Path) -> None:
+    """Put files into the hub's cache, as the commit behind `main`."""
+    folder = cache / repository
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text(commit)
+    shutil.copytree(files, folder / "snapshots" / commit)
+
+
+@pytest.mark.parametrize("moved", ["backbone", "data"])
+def test_another_commit_behind_a_branch_of_the_hub_changes_the_identity(
+    run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: str
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(hub_answers, "_ANSWERS", {})
+    rows = tmp_path / "rows" / "mrpc"
+    rows.mkdir(parents=True)
+    for path in (tmp_path / "data" / "glue" / "mrpc").iterdir():
+        shutil.copy(path, rows / f"{path.stem}-00000-of-00001.parquet")
+    places = {
+        "backbone": ("models--owner--tiny", tmp_path / "backbone"),
+        "data": ("datasets--nyu-mll--glue", tmp_path / "rows"),
+    }
+    for repository, files in places.values():
+        cached(tmp_path / "hub", repository, "1" * 40, files)
+    on_hub = [*run, "backbone.source=hub", "backbone.hub=owner/tiny", "data=hub"]
+    before = identity(on_hub)
+    assert identity(on_hub) == before
+    monkeypatch.setattr(hub_answers, "_ANSWERS", {})
+    repository, files = places[moved]
+    cached(tmp_path / "hub", repository, "2" * 40, files)
+    assert identity(on_hub) != before
 
 
 def test_the_versions_that_are_raised_by_hand_change_the_identity(
