@@ -89,6 +89,7 @@ def record(
         "hub_timeout": 10,
         "keep_checkpoint": True,
         "track": track,
+        "trainer_version": 1,
         "seeds": seeds,
         "method": entry,
         "task": {"name": task.removeprefix("embedded/"), "family": "glue", "metrics": [metric]},
@@ -175,11 +176,12 @@ def broken(method: str = "gpart", seed: int = 0, **settings: Any) -> dict[str, A
 
 
 def lowered(content: dict[str, Any]) -> dict[str, Any]:
-    """The same record as schema 1 had it."""
+    """The same record as schema 1 had it, the eldest without a version of the trainer."""
     key = {name: value for name, value in content["key"].items() if name != "metric"}
     kept = {name: value for name, value in content.items() if name != "identity"}
     config = copy.deepcopy(content["config"])
     config["task"]["primary_metric"] = config["task"].pop("metrics")[0]
+    del config["trainer_version"]
     return {**kept, "schema": 1, "key": key, "config": config}
 
 

@@ -145,7 +145,12 @@ def test_records_of_both_schemas_give_the_same_run(runs: Path) -> None:
     oldest = read_run(write(runs / "older", lowered(record())))
     assert (oldest.identity, newest.identity) == (1, 2)
     assert (oldest.column, oldest.capacity, oldest.score) == (newest.column, newest.capacity, newest.score)
-    assert oldest.settings == {k: v for k, v in newest.settings.items() if k != "identity_version"}
+    assert (oldest.settings.pop("task.primary_metric"), newest.settings.pop("task.metrics")) == (
+        "accuracy",
+        '["accuracy"]',
+    )
+    assert newest.settings.pop("identity_version") == 2
+    assert oldest.settings == newest.settings
 
 
 def test_every_published_record_is_read() -> None:
