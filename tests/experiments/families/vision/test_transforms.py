@@ -191,6 +191,7 @@ def test_draws_do_not_depend_on_the_loaders_workers(rows, workers, persistent):
 def test_another_process_draws_the_same(rows, tmp_path):
     rows.save_to_disk(str(tmp_path / "rows"))
     code = (
+        "import experiments  # before torchvision, which it repairs\n"
         "from tests.experiments.families.vision.test_transforms import *\n"
         f"rows = datasets.load_from_disk({str(tmp_path / 'rows')!r})\n"
         "print(np.random.rand(), file=sys.stderr)\n"
