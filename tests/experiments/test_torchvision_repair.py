@@ -33,7 +33,9 @@ def imported(folder: Path, initialisation: str, code: str) -> subprocess.Complet
 
 
 def test_missing_operators_are_declared(tmp_path: Path) -> None:
-    done = imported(tmp_path, BROKEN, "import experiments, torchvision; print(torchvision._meta_registrations.__name__)")
+    done = imported(
+        tmp_path, BROKEN, "import experiments, torchvision; print(torchvision._meta_registrations.__name__)"
+    )
     assert done.stdout == "torchvision._meta_registrations\n", done.stderr
 
 
