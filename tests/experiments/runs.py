@@ -11,6 +11,7 @@ from experiments.configuration.overrides import CONF
 from experiments.configuration.spec import parse
 from experiments.records import record
 from experiments.run import execute, preflight, runner
+from schema.record import Record
 from schema.run import RunSpec
 
 
@@ -20,11 +21,16 @@ def spec_of(*overrides: str) -> RunSpec:
         return parse(compose("config", list(overrides)))[0]
 
 
-def run(*overrides: str) -> dict[str, Any]:
-    """The record of one run, as `record.json` holds it."""
+def recorded(*overrides: str) -> Record:
+    """The record of one run, made in this process."""
     result = runner.run(spec_of(*overrides, "isolation=none"))
     assert result is not None
-    return result.model_dump(by_alias=True)
+    return result
+
+
+def run(*overrides: str) -> dict[str, Any]:
+    """The record of one run, as `record.json` holds it."""
+    return recorded(*overrides).model_dump(by_alias=True)
 
 
 def folder_of(outputs: Path, identity: str) -> Path:

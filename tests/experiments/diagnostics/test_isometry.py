@@ -18,7 +18,7 @@ from gpart import GPartConfig
 from schema import reading
 from schema.diagnostics import Diagnostics, Isometry
 from tests.experiments.diagnostics.small import METHODS, OPTIONS, TARGETS, adapted_to, walked
-from tests.experiments.runs import folder_of, run
+from tests.experiments.runs import folder_of, recorded
 
 
 def measured(config: Any, **options: Any) -> Isometry:
@@ -136,8 +136,8 @@ def test_a_number_that_is_not_finite_is_null_in_the_record() -> None:
 
 def test_a_diagnosed_run_is_the_same_run(tiny: list[str], tmp_path: Path) -> None:
     overrides = [*tiny, "method=lora", "task=glue/sst2", "recipe.dropout=0.1"]
-    plain = run(*overrides)
-    diagnosed = run(*overrides, "diagnostics=isometry", f"outputs={tmp_path / 'others'}")
+    plain = recorded(*overrides)
+    diagnosed = recorded(*overrides, "diagnostics=isometry", f"outputs={tmp_path / 'others'}")
     assert diagnosed.diagnostics.isometry.status == "measured"
     assert diagnosed.diagnostics.isometry.seconds > 0
     for key in ("id", "metrics", "history"):
@@ -146,9 +146,9 @@ def test_a_diagnosed_run_is_the_same_run(tiny: list[str], tmp_path: Path) -> Non
 
 def test_asking_for_diagnostics_later_runs_again_and_keeps_both_records(tiny: list[str], tmp_path: Path) -> None:
     overrides = [*tiny, "method=gpart", "task=glue/sst2"]
-    plain = run(*overrides)
+    plain = recorded(*overrides)
     assert plain.diagnostics == Diagnostics()
-    later = run(*overrides, "diagnostics=isometry")
+    later = recorded(*overrides, "diagnostics=isometry")
     assert (later.id, later.metrics) == (plain.id, plain.metrics)
     isometry = later.diagnostics.isometry
     assert isometry.status == "measured"
@@ -158,13 +158,13 @@ def test_asking_for_diagnostics_later_runs_again_and_keeps_both_records(tiny: li
     folder = folder_of(tmp_path / "outputs", plain.id)
     kept = json.loads((folder / "previous" / "1" / "previous-record.json").read_text())
     assert reading.read(kept) == plain
-    again = run(*overrides)
+    again = recorded(*overrides)
     assert again.provenance.finished == later.provenance.finished, "it lacks nothing: taken from the record"
     assert again.diagnostics == later.diagnostics
 
 
 def test_head_only_is_not_applicable_and_costs_the_run_nothing(tiny: list[str]) -> None:
-    result = run(*tiny, "method=head", "task=glue/sst2", "diagnostics=isometry")
+    result = recorded(*tiny, "method=head", "task=glue/sst2", "diagnostics=isometry")
     assert result.outcome == "ok"
     assert result.diagnostics.isometry.status == "not applicable"
 

@@ -31,7 +31,7 @@ from schema.run import RunSpec
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
 from tests.experiments.run.test_run_math import llama, sums, words  # noqa: F401  fixtures
 from tests.experiments.run.test_run_vision import image_folder, images, vit  # noqa: F401  fixtures
-from tests.experiments.runs import folder_of, run
+from tests.experiments.runs import folder_of, recorded
 
 SMALL = [
     "diagnostics=landscape",
@@ -233,9 +233,9 @@ def test_the_curvature_of_a_run_is_that_of_its_surface(tiny: list[str]) -> None:
 @pytest.mark.parametrize("method", ["gpart", "lora"])
 def test_a_run_with_a_landscape_is_the_same_run(method: str, tiny: list[str], tmp_path: Path) -> None:
     overrides = [*tiny, "task=glue/sst2", f"method={method}", "recipe.dropout=0.1"]
-    plain = run(*overrides)
+    plain = recorded(*overrides)
     assert plain.diagnostics == Diagnostics()
-    measured = run(*overrides, *SMALL, f"outputs={tmp_path / 'measured'}")
+    measured = recorded(*overrides, *SMALL, f"outputs={tmp_path / 'measured'}")
     for key in ("id", "metrics", "history", "round_trip", "sizes"):
         assert getattr(measured, key) == getattr(plain, key)
     landscape = measured.diagnostics.landscape
@@ -250,7 +250,7 @@ def test_a_run_with_a_landscape_is_the_same_run(method: str, tiny: list[str], tm
 
 @pytest.mark.parametrize(("fixture", "overrides"), [("images", ["recipe.precision=bfloat16"]), ("words", [])])
 def test_images_and_language(fixture: str, overrides: list[str], request: pytest.FixtureRequest) -> None:
-    result = run(
+    result = recorded(
         *request.getfixturevalue(fixture), "method=gpart", "recipe.d=48", "recipe.epochs=1", *overrides, *SMALL
     )
     landscape = result.diagnostics.landscape
@@ -262,13 +262,13 @@ def test_images_and_language(fixture: str, overrides: list[str], request: pytest
 def test_split_attention_of_timm_has_a_curvature(images: list[str], tmp_path: Path) -> None:  # noqa: F811
     save_timm_vit(tmp_path / "timm", as_timm(save_transformers_vit(tmp_path / "same").state_dict()))
     changes = ["backbone.library=timm", "backbone.split_qkv=true", "backbone.head=[timm_model.head]"]
-    result = run(*images, *changes, f"backbone.path={tmp_path / 'timm'}", "method=gpart", "recipe.d=48", *SMALL)
+    result = recorded(*images, *changes, f"backbone.path={tmp_path / 'timm'}", "method=gpart", "recipe.d=48", *SMALL)
     landscape = result.diagnostics.landscape
     assert landscape.status == "measured", landscape.reason
 
 
 def test_a_head_alone_has_no_landscape(tiny: list[str]) -> None:
-    result = run(*tiny, "task=glue/sst2", "method=head", "recipe.epochs=1", *SMALL)
+    result = recorded(*tiny, "task=glue/sst2", "method=head", "recipe.epochs=1", *SMALL)
     landscape = result.diagnostics.landscape
     assert landscape.status == "not applicable"
     assert landscape.reason == "the method trains nothing beside the head"

@@ -28,7 +28,9 @@ def score(method: str, task: str, seed: int, outputs: Path) -> float:
         composed = compose("config", [*overrides, "isolation=none", "logger=disabled", "keep_checkpoint=false"])
     result = runner.run(parse(composed)[0])
     assert result is not None
-    test: float = result["metrics"]["test"][result["metrics"]["primary"]]
+    assert result.metrics.test is not None
+    test = result.metrics.test[result.key.metric]
+    assert test is not None
     return 100 * test
 
 
