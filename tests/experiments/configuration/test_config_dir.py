@@ -23,14 +23,14 @@ config: {_target_: peft.FourierFTConfig, target_modules: "${backbone.target_modu
 RECIPE = """\
 # @package _global_
 recipe:
-  name: fourier/mine/${column:}
+  name: fourier/of-a-test/${column:}
   sources:
     all: a test
-    tasks:          glue/mine, glue/sst2
+    tasks:          glue/of-a-test, glue/sst2
   epochs:  ${column:7,         8}
   d: 100
 """
-MINE = ["method=fourier", "task=glue/mine", "backbone=mine", "data=mine"]
+MINE = ["method=fourier", "task=glue/of-a-test", "backbone=of-a-test", "data=of-a-test"]
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def folder(tmp_path: Path) -> Path:
     hub = (CONF / "data" / "hub.yaml").read_text(encoding="utf-8")
     for name, text in {
         "method/fourier": METHOD,
-        "task/glue/mine": sst2.replace("glue/sst2", "glue/mine"),
-        "backbone/mine": roberta.replace("name: roberta-base", "name: mine"),
-        "recipe/fourier/mine": RECIPE,
-        "data/mine": hub,
-        "prompt/mine": gsm8k.replace("name: plain", "name: mine"),
+        "task/glue/of-a-test": sst2.replace("glue/sst2", "glue/of-a-test"),
+        "backbone/of-a-test": roberta.replace("name: roberta-base", "name: of-a-test"),
+        "recipe/fourier/of-a-test": RECIPE,
+        "data/of-a-test": hub,
+        "prompt/of-a-test": gsm8k.replace("name: plain", "name: of-a-test"),
     }.items():
         path = folder / f"{name}.yaml"
         path.parent.mkdir(parents=True)
@@ -57,19 +57,19 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("flag", ["--config-dir", "-cd"])
 def test_its_groups_are_accepted_with_the_flag_and_refused_without(flag: str, folder: Path) -> None:
-    assert override_errors([flag, str(folder), *MINE, "recipe=fourier/mine"]) == []
+    assert override_errors([flag, str(folder), *MINE, "recipe=fourier/of-a-test"]) == []
     assert override_errors([flag, str(folder), "-m", *MINE, "seed=0,1"]) == []
-    assert [line.partition(":")[0] for line in override_errors([*MINE, "recipe=fourier/mine"])] == [
+    assert [line.partition(":")[0] for line in override_errors([*MINE, "recipe=fourier/of-a-test"])] == [
         *MINE,
-        "recipe=fourier/mine",
+        "recipe=fourier/of-a-test",
     ]
 
 
 def test_its_prompts_are_found(folder: Path) -> None:
-    words = ["task=math/gsm8k", "task.prompt=mine"]
+    words = ["task=math/gsm8k", "task.prompt=of-a-test"]
     assert override_errors([f"--config-dir={folder}", *words]) == []
     (line,) = override_errors(words)
-    assert line.startswith("task.prompt=mine: no such template; accepted: alpaca, ")
+    assert line.startswith("task.prompt=of-a-test: no such template; accepted: alpaca, ")
 
 
 def test_suggestions_and_lists_include_its_choices(folder: Path) -> None:
@@ -91,7 +91,7 @@ def test_hydra_finds_its_groups_and_its_recipe_by_method_backbone_and_task(folde
     assert (ended.returncode, ended.stderr) == (0, "")
     config = yaml.safe_load(ended.stdout)
     assert config["seed"] == 3
-    assert config["recipe"]["name"] == "fourier/mine/glue/mine"
+    assert config["recipe"]["name"] == "fourier/of-a-test/glue/of-a-test"
     assert (config["recipe"]["epochs"], config["recipe"]["d"]) == (7, 100)
     assert config["method"]["config"]["_target_"] == "peft.FourierFTConfig"
 
