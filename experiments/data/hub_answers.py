@@ -106,8 +106,8 @@ def access(requirement: Requirement, timeout: float) -> Refusal | None:
         _within(timeout, lambda: HfApi().auth_check(requirement.repo, repo_type=requirement.kind))
     except GatedRepoError as error:
         return refusal(requirement, error, timeout)
-    except ERRORS:
-        pass
+    except ERRORS:  # the download will tell: a mirror need not know the question, and a token may yet be let in
+        return None
     return None
 
 
