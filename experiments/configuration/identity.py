@@ -28,4 +28,4 @@ def cell_key(spec: RunSpec, subset: str) -> Key:
 
 def run_folder(spec: RunSpec, identity: str) -> Path:
     """The run's own folder below the outputs, named from what it is and never from time or override strings."""
-    return Path(spec.outputs).expanduser() / spec.task_name.replace("/", "-") / spec.method.name / identity
+    return Path(spec.outputs) / spec.task_name.replace("/", "-") / spec.method.name / identity
