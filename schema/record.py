@@ -169,7 +169,14 @@ class Provenance(Part):
     hardware: Annotated[Hardware | None, "the machine"] = None
     accelerators: Annotated[Accelerators | None, "how many there were; null in records of schema 1"] = None
     threads: Annotated[int | None, "CPU threads of torch"] = None
+    processes: Annotated[int | None, "that trained together; null in older records, of one"] = None
     determinism: Annotated[str | None, "`off`, `warn` or `strict`"] = None
+    nondeterministic: Annotated[list[str], "operations met that have no deterministic kernel"] = Field(
+        default_factory=list
+    )
+    resumed: Annotated[list[float], "the epochs after which earlier attempts were taken up"] = Field(
+        default_factory=list
+    )
     data_reference: Annotated[dict[str, JsonValue], "what the rows are; see identity"] = Field(default_factory=dict)
     backbone_reference: Annotated[dict[str, JsonValue], "what the weights are; see identity"] = Field(
         default_factory=dict

@@ -28,10 +28,16 @@ class RunSpec(Section, Generic[TaskT, BackboneT]):
     plan: Annotated[Flag, NEUTRAL, "print sizes, counts and memory instead of running"]
     test: Annotated[Flag, RESULT, "false: leave the test split alone, as a trial of a search does"]
     rerun: Annotated[Flag, NEUTRAL, "run again what is recorded"]
+    resume: Annotated[Flag, NEUTRAL, "keep the state of training after each epoch, and go on from it"] = False
     outputs: Annotated[Text, WHERE, "the folder of run records"]
     isolation: Annotated[Literal["process", "none"], NEUTRAL, "whether a run has a process of its own"]
     local: Annotated[Text | None, WHERE, "the folder of `profile=local`"] = None
     threads: Annotated[Count | None, WHERE, "CPU threads; null: torch's choice"] = None
+    determinism: Annotated[
+        Literal["off", "warn", "strict"],
+        WHERE,
+        "whether operations without a deterministic kernel run, are noted or fail",
+    ] = "warn"
     hub_timeout: Annotated[Positive, NEUTRAL, "seconds to wait for the hub"]
     keep_checkpoint: Annotated[Flag, NEUTRAL, "false: remove the trained weights after the round trip"]
     round_trip: Annotated[Flag, NEUTRAL, "false: the checkpoint is not tried, where memory is short"] = True
