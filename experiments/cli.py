@@ -1,6 +1,6 @@
 """The command line of `run.py`: Hydra composes, every error is one line, and the exit status says what happened.
 
-Exit status: 0 all runs are recorded as done, 1 a run failed or diverged, 2 the input was refused.
+Exit status: 0 all runs are recorded and ended ok, 1 one did not, 2 the input was refused, 128 + N ended by signal N.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from experiments.configuration.overrides import needless, override_errors, spell
 from experiments.configuration.spec import parse
 from experiments.configuration.usage import usage
 from experiments.errors import RunFailed, SpecError
+from experiments.run import signals
 
 _SINGLE_RUN_ERRORS: list[SpecError | RunFailed] = []
 
@@ -30,21 +31,22 @@ _SINGLE_RUN_ERRORS: list[SpecError | RunFailed] = []
 def _job(composed: DictConfig) -> None:
     """One job of a single run or of a sweep.
 
-    In a sweep an error is raised, so that the launcher sees it and the other jobs go on; a single run hands it to
-    `main` without Hydra's own report of it.
+    In a sweep an error is raised, which the launcher hands to the sweeper; a single run hands it to `main` without
+    Hydra's own report of it.
     """
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         spec, notices = parse(composed)
         # Imported here: torch takes seconds, and a wrong key should be answered at once.
         from experiments.run import preflight
 
-        preflight.reachable(spec)
+        notices += preflight.reachable(spec)
         from experiments.run import runner
 
-        runner.run(spec, notices)
+        # In a sweep the next job is of more use than waiting: the sweeper comes back.
+        runner.run(spec, notices, wait=not sweep)
     except (SpecError, RunFailed) as error:
-        _print_errors(error.errors if isinstance(error, SpecError) else [str(error)])
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if sweep:
             raise
         _SINGLE_RUN_ERRORS.append(error)
 
@@ -81,19 +83,22 @@ def _silence() -> None:
 def _composed_and_run() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own report and leaving with status 1
     try:
-        _job()
+        with signals.raised():
+            _job()
         if _SINGLE_RUN_ERRORS:
             raise _SINGLE_RUN_ERRORS.pop()
-    except SpecError:
+    except SpecError as error:
+        _print_errors(error.errors)
         return 2
-    except RunFailed:
+    except RunFailed as error:
+        _print_errors(str(error).splitlines())
         return 1
     except (HydraException, OmegaConfBaseException) as error:
         _print_errors([" ".join(str(error).split())])
         return 2
-    except KeyboardInterrupt:
-        _print_errors(["interrupted"])
-        return 130
+    except signals.Interrupted as error:
+        _print_errors([f"ended by {error.number.name}; the same command goes on with what is not recorded"])
+        return error.status
     return 0
 
 

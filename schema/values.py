@@ -32,7 +32,7 @@ def _pattern(value: str) -> str:
     return value
 
 
-Text = Annotated[str, StringConstraints(min_length=1), Accepts("a text")]
+Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$"), Accepts("a text")]
 Pattern = Annotated[str, StringConstraints(min_length=1), AfterValidator(_pattern), Accepts("a regular expression")]
 Flag = Annotated[bool, Accepts("true or false")]
 SeedValue = Annotated[int, Field(ge=0, le=2**32 - 1), Accepts("an integer from 0 to 4294967295")]

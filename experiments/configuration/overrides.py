@@ -78,8 +78,11 @@ def _values(override: Override) -> list[Any]:
 
 
 def _several_values(override: Override, sweep: bool) -> list[str]:
-    if sweep or not override.is_sweep_override():
+    if not override.is_sweep_override():
         return []
+    if sweep:
+        empty = f"{override.input_line}: a sweep over no value; accepted: at least one"
+        return [] if _values(override) else [empty]
     return [f"{override.input_line}: several values for one run; accepted: one, or --multirun (-m) for a run of each"]
 
 

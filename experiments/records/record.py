@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +34,12 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write strict JSON (null, never NaN) atomically: a reader sees the old file or the whole new one."""
     text = json.dumps(strict(value), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def strict(value: object) -> object:
@@ -94,21 +98,6 @@ def artifacts(folder: Path) -> list[Artifact]:
     ]
 
 
-def set_aside(folder: Path) -> None:
-    """Move what an earlier attempt left into `previous/N/`, so that nothing recorded is lost or read twice.
-
-    The record is renamed to `previous-record.json` there: readers look for `record.json` alone.
-    """
-    entries = [path for path in folder.iterdir() if path.name not in ("previous", "lock")]
-    if not entries:
-        return
-    number = 1 + max((int(path.name) for path in (folder / "previous").glob("[0-9]*")), default=0)
-    target = folder / "previous" / str(number)
-    target.mkdir(parents=True)
-    for path in entries:
-        shutil.move(path, target / (f"previous-{RECORD}" if path.name == RECORD else path.name))
-
-
 class Attempt:
     """Context of one attempt: `attempt.json` says which process runs since when and that it is still alive."""
 
@@ -131,7 +120,8 @@ class Attempt:
 
     def _beat(self) -> None:
         while not self._stopped.wait(_HEARTBEAT_SECONDS):
-            self._write()
+            with suppress(OSError):  # a full disk ends the run where it writes its results
+                self._write()
 
     def __enter__(self) -> Attempt:
         self._write()

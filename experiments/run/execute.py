@@ -1,14 +1,10 @@
-"""One run, from prepared spec to record: `python -m experiments.run.execute FOLDER`, the child process of a run."""
+"""One run, from prepared spec to record."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
-import sys
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,26 +20,23 @@ from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, save
 from experiments.records import provenance, record
-from experiments.records.mirror import logger_of, mirror
-from experiments.run import devices, preflight, roundtrip, training
+from experiments.run import devices, ending, preflight, roundtrip, signals, training
 from experiments.run.preflight import Prepared
 from schema.diagnostics import Diagnostics
 from schema.plan import Plan
-from schema.record import Cost, Error, Metrics, Outcome, Record, RoundTrip
+from schema.record import Cost, Error, Metrics, Record, RoundTrip
 from schema.run import RunSpec
 
 DETERMINISM = "warn"
 """Deterministic kernels where torch has them, a warning where it has none."""
-
-REFUSED = 2
-"""Exit status of a run that its own data refused; nothing is recorded then."""
 
 
 def execute(folder: Path) -> Record:
     """Carry out the attempt described in `folder`/spec.json and write `folder`/record.json, whatever happens.
 
     Raises:
-        SpecError: if the rows or weights themselves are refused; nothing is recorded.
+        SpecError: if the rows or weights themselves are refused, or the record cannot be written.
+        Interrupted: if a signal ended the run; it is recorded.
     """
     plan = Plan.model_validate_json((folder / "spec.json").read_text(encoding="utf-8"))
     result = record.blank(plan)
@@ -51,25 +44,21 @@ def execute(folder: Path) -> Record:
     counts = result.provenance.accelerators
     if counts and (notice := devices.notice(counts)):
         print(f"note: {notice}")
-    with record.Attempt(folder, plan):
-        try:
+    interruption: KeyboardInterrupt | None = None
+    try:
+        with record.Attempt(folder, plan):
             _measure(plan, folder, result)
-        except SpecError:
-            raise
-        except BaseException as error:
-            result.outcome, result.error = _outcome(error), _described(error, folder)
-        finish(result, folder)
+    except SpecError:
+        raise
+    except BaseException as error:
+        signals.ignore()
+        ending.failed(result, error, folder)
+        interruption = error if isinstance(error, KeyboardInterrupt) else None
+    signals.ignore()
+    ending.finish(result, folder)
+    if interruption is not None:
+        raise interruption
     return result
-
-
-def finish(result: Record, folder: Path) -> None:
-    """Write the record, last and atomically, then its W&B mirror."""
-    result.provenance.finished = record.now()
-    result.artifacts = record.artifacts(folder)
-    record.write(folder / record.RECORD, result)
-    written = record.read(folder)
-    assert written is not None
-    mirror(written, logger_of(written), folder)
 
 
 def _measure(plan: Plan, folder: Path, result: Record) -> None:
@@ -197,27 +186,3 @@ def _round_trip(spec: RunSpec, subject: _Subject, checkpoint: Path) -> RoundTrip
         subject.family,
         subject.examples["test" if "test" in subject.examples else "selection"],
     )
-
-
-def _outcome(error: BaseException) -> Outcome:
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
-        return "interrupted"
-    return "out_of_memory" if devices.is_out_of_memory(error) else "error"
-
-
-def _described(error: BaseException, folder: Path) -> Error:
-    (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    return Error(type=type(error).__name__, message=str(error), traceback="traceback.txt")
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        execute(Path(sys.argv[1]))
-    except SpecError as refusal:
-        (Path(sys.argv[1]) / "refused.json").write_text(json.dumps(refusal.errors), encoding="utf-8")
-        sys.exit(REFUSED)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.configuration.identity import cell_key
 from experiments.data import hub, sources
 from experiments.errors import SpecError
+from experiments.records import outputs
 from schema.identity import covered, run_id
 from schema.key import Key
 from schema.plan import Plan
@@ -62,17 +63,21 @@ class Prepared:
         return Plan(id=self.id, identity=self.identity, key=self.key, config=spec.model_dump(mode="json"))
 
 
-def reachable(spec: RunSpec) -> None:
-    """Refuse a run whose data or weights are neither cached nor to be had.
+def reachable(spec: RunSpec) -> list[str]:
+    """Refuse a run whose data or weights are neither cached nor to be had, or that could not be recorded.
+
+    Returns:
+        what has to be said of where they come from.
 
     Raises:
         SpecError: what is missing, gated or out of reach, and the ways on.
     """
     if spec.plan:
-        return
+        return []
+    if errors := outputs.errors(spec.outputs):
+        raise SpecError(errors)
     resolved = hub.resolve_all(_required(spec), spec.hub_timeout)
-    for note in dict.fromkeys(found.note for found in resolved if found.note):
-        print(f"note: {note}")
+    return list(dict.fromkeys(found.note for found in resolved if found.note))
 
 
 def fetch(spec: RunSpec) -> None:

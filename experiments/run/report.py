@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from schema.record import Metrics, Record, Scores, Sizes
+from experiments.errors import shorten
+from schema.record import Error, Metrics, Record, Scores, Sizes
 from schema.run import RunSpec
 
 _BYTES_PER_WEIGHT = 4
@@ -16,6 +17,7 @@ def run_report(result: Record, folder: Path, remark: str = "") -> str:
     key, sizes, cost, history = result.key, result.sizes, result.cost, result.history
     lines = ["", f"{result.config.method.name} on {key.task}, {key.backbone}: {result.outcome}"]
     lines += [f"  {remark}"] if remark else []
+    lines += [f"  reason     {_reason(result.error)}"] if result.error else []
     lines += [f"  {name:<10} {_scores(scores, result.metrics)}" for name, scores in _splits(result.metrics)]
     if history.best_epoch is not None:
         kept = f"{history.best_epoch:.4g} of {len([part for part in history.epochs if part.epoch > 0])}"
@@ -27,6 +29,10 @@ def run_report(result: Record, folder: Path, remark: str = "") -> str:
         once = f" (and {pretraining:.0f} s pretraining the backbone, once)" if pretraining > 1 else ""
         lines.append(f"  time       {cost.load_seconds:.1f} s loading, {cost.train_seconds:.1f} s training{once}")
     return "\n".join([*lines, f"  recipe     {result.config.recipe.name}", f"  record     {folder}/record.json"])
+
+
+def _reason(error: Error) -> str:
+    return shorten(f"{error.type}: {' '.join(error.message.split())}")
 
 
 def _splits(metrics: Metrics) -> list[tuple[str, Scores]]:

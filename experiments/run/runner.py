@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from experiments.configuration.identity import run_folder
 from experiments.errors import RunFailed, SpecError, shorten
-from experiments.records import record
-from experiments.run import preflight
+from experiments.records import lock, outputs, record
+from experiments.run import preflight, process, signals
+from experiments.run.preflight import Prepared
 from experiments.run.report import plan_report, run_report
 from schema.plan import Plan
-from schema.record import Error, Outcome, Record
+from schema.record import Record
 from schema.run import RunSpec
 
-_ROOT = Path(__file__).resolve().parents[2]
 
-
-def run(spec: RunSpec, notices: Sequence[str] = ()) -> Record | None:
+def run(spec: RunSpec, notices: Sequence[str] = (), wait: bool = True) -> Record | None:
     """Carry out one run unless its record says that it is done; print what came of it.
+
+    Args:
+        spec: the run.
+        notices: what has to be said before it starts.
+        wait: for a process that carries this very run out already, rather than raise `Busy`.
 
     Returns:
         the run's record; None where only the plan was asked for.
@@ -33,6 +30,8 @@ def run(spec: RunSpec, notices: Sequence[str] = ()) -> Record | None:
     Raises:
         SpecError: if the run is refused; nothing has been recorded.
         RunFailed: if it ended otherwise than `ok`; its record says how.
+        Busy: if another process carries it out, unless `wait`.
+        Interrupted: if this process was asked to end; the run is recorded as `interrupted`.
     """
     for notice in notices:
         print(f"note: {notice}")
@@ -41,112 +40,102 @@ def run(spec: RunSpec, notices: Sequence[str] = ()) -> Record | None:
         print(plan_report(spec, preflight.sizes(prepared)))
         return None
     folder = run_folder(spec, prepared.id)
-    known = record.read(folder)
-    lacking = _lacking(spec, known)
-    if known is not None and known.is_done and not lacking and not spec.rerun:
-        result, remark = known, "already recorded, not run again (rerun=true runs it)"
-    else:
+    result, remark = recorded(spec, folder), "already recorded, not run again (rerun=true runs it)"
+    if result is None:
         preflight.sizes(prepared)
-        if lacking:
+        if lacking := _lacking(spec, known(folder)):
             print(f"note: its record lacks diagnostics of {', '.join(lacking)}: run again, the record so far is kept")
         preflight.fetch(spec)
-        result, remark = _attempt(prepared.plan(_measuring(spec, known)), folder, spec.isolation == "process"), ""
+        result, remark = _made(spec, prepared, folder, wait)
     print(run_report(result, folder, remark))
     if result.outcome != "ok":
-        raise RunFailed(f"{spec.method.name} on {spec.task_name}: {_reason(result)}; record: {folder}/record.json")
+        raise RunFailed(failure(result, folder))
     return result
 
 
-def _measured(known: Record | None) -> list[str]:
+def known(folder: Path) -> Record | None:
+    """What is recorded of a run; a record that cannot be read is none, and the next attempt sets it aside."""
+    return record.read(folder)
+
+
+def recorded(spec: RunSpec, folder: Path) -> Record | None:
+    """The record of a run that need not be made; None where it is to be made."""
+    found = known(folder)
+    return None if found is None or spec.rerun or not found.is_done or _lacking(spec, found) else found
+
+
+def failure(result: Record, folder: Path) -> str:
+    """A run that did not end ok, in a line."""
+    reason: str = result.outcome
+    if (error := result.error) is not None:
+        reason += f" ({error.type}: {shorten(' '.join(error.message.split()))})"
+    return f"{result.config.method.name} on {result.key.task}: {reason}; record: {folder}/record.json"
+
+
+def _measured(result: Record | None) -> list[str]:
     """The diagnostics in the record of a run that ended ok."""
-    return known.diagnostics.asked if known is not None and known.outcome == "ok" else []
+    return result.diagnostics.asked if result is not None and result.outcome == "ok" else []
 
 
-def _lacking(spec: RunSpec, known: Record | None) -> list[str]:
+def _lacking(spec: RunSpec, result: Record | None) -> list[str]:
     """The diagnostics that are asked for and that the record of a run that ended ok does not have."""
-    if known is None or known.outcome != "ok":
+    if result is None or result.outcome != "ok":
         return []
-    return [name for name in spec.diagnostics.measures if name not in _measured(known)]
+    return [name for name in spec.diagnostics.measures if name not in _measured(result)]
 
 
-def _measuring(spec: RunSpec, known: Record | None) -> RunSpec:
+def _measuring(spec: RunSpec, result: Record | None) -> RunSpec:
     """The run with what its record has measured: diagnostics are no part of the identity, and none must be lost."""
-    more = [name for name in _measured(known) if name not in spec.diagnostics.measures]
+    more = [name for name in _measured(result) if name not in spec.diagnostics.measures]
     measures = [*spec.diagnostics.measures, *more]
     return spec.model_copy(update={"diagnostics": spec.diagnostics.model_copy(update={"measures": measures})})
 
 
-def _attempt(plan: Plan, folder: Path, isolated: bool) -> Record:
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        with lock.acquire(timeout=0):
-            record.set_aside(folder)
-            record.write(folder / "spec.json", plan)
-            _carry_out(plan, folder, isolated)
-    except Timeout:
-        raise RunFailed(f"{folder}: another process is carrying out this very run") from None
-    except SpecError:
-        _undo(folder, created)
-        raise
-    result = record.read(folder)
-    assert result is not None
-    return result
+def _made(spec: RunSpec, prepared: Prepared, folder: Path, wait: bool) -> tuple[Record, str]:
+    """The record of a run and a remark on it: made here, or by another process while this one waited.
 
-
-def _carry_out(plan: Plan, folder: Path, isolated: bool) -> None:
-    if not isolated:
-        from experiments.run.execute import execute
-
-        execute(folder)
-        return
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "experiments.run.execute", str(folder)]
-    # What the run needs of the hub is in the cache: asked again, the hub could name another commit.
-    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as child:
+    Raises:
+        Busy: if another process carries the run out, unless `wait`.
+    """
+    while True:
         try:
-            status = child.wait()
-        except KeyboardInterrupt:
-            # The terminal has interrupted the child as well: give it the time to write its record.
-            status = child.wait()
-    refused = folder / "refused.json"
-    if refused.is_file():
-        raise SpecError(json.loads(refused.read_text(encoding="utf-8")))
-    if not (folder / record.RECORD).is_file():
-        _record_death(plan, folder, status)
+            with signals.raised():
+                return _attempt(spec, prepared, folder)
+        except lock.Busy:
+            if not wait:
+                raise
+            print(f"note: another process carries this run out: waiting for it ({folder})", flush=True)
+            lock.wait(folder)
 
 
-def _record_death(plan: Plan, folder: Path, status: int) -> None:
-    """The record of a child that could not write its own."""
-    # Exit by SIGKILL is what the kernel's out-of-memory killer leaves; nothing tells it from another's kill.
-    outcomes: dict[signal.Signals, Outcome] = {
-        signal.SIGKILL: "out_of_memory",
-        signal.SIGTERM: "interrupted",
-        signal.SIGINT: "interrupted",
-    }
-    killer = signal.Signals(-status) if status < 0 else None
-    means = f"killed by {killer.name}" if killer else f"ended with exit status {status}"
-    result = record.blank(plan)
-    result.outcome = outcomes.get(killer, "error") if killer else "error"
-    result.error = Error(type="ProcessDied", message=f"the run's process was {means} before it wrote a record")
-    from experiments.run.execute import finish
-
-    finish(result, folder)
-
-
-def _undo(folder: Path, created: list[Path]) -> None:
-    """Take away what a refused run has put on disk, and only that."""
-    for name in ("spec.json", "attempt.json", "refused.json", "lock"):
-        (folder / name).unlink(missing_ok=True)
-    for path in created:
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+def _attempt(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[Record, str]:
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with outputs.writing(spec.outputs):
+            folder.mkdir(parents=True, exist_ok=True)
+            with lock.held(folder) as descriptor:
+                if (result := recorded(spec, folder)) is not None:
+                    return result, "recorded meanwhile by another process"
+                plan = prepared.plan(_measuring(spec, known(folder)))
+                _attempt_anew(plan, folder, descriptor, spec.isolation == "process")
+    except SpecError:
+        outputs.take_away(folder, created)
+        raise
+    result = known(folder)
+    assert result is not None
+    return result, ""
 
 
-def _reason(result: Record) -> str:
-    error = result.error
-    if error is None:
-        return result.outcome
-    return f"{result.outcome} ({error.type}: {shorten(' '.join(error.message.split()))})"
+def _attempt_anew(plan: Plan, folder: Path, descriptor: int, isolated: bool) -> None:
+    earlier = outputs.set_aside(folder)
+    try:
+        record.write(folder / "spec.json", plan)
+        if isolated:
+            process.carry_out(plan, folder, descriptor)
+        else:
+            from experiments.run.execute import execute
+
+            execute(folder)
+    except (OSError, SpecError):
+        outputs.restore(folder, earlier)
+        raise

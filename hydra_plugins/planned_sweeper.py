@@ -1,0 +1,42 @@
+"""The sweeper of conf/hydra/sweeper/planned.yaml; Hydra finds sweepers in this folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class PlannedSweeper(BasicSweeper):
+    """Hydra's own sweeper, which launches what is left once every job has been checked and looked up."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run every combination of the overrides' values that is not recorded yet.
+
+        Raises:
+            SpecError: if there is no job, or for all that is wrong with any of them.
+            RunFailed: if a job did not end ok.
+        """
+        from experiments.sweep.sweep import sweep
+
+        parser = OverridesParser.create()
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        (jobs,) = self.split_arguments(overrides, max_batch_size=None)
+        sweep(jobs, self._composed, self._launched)
+
+    def _composed(self, job: Sequence[str]) -> DictConfig:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        return self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+
+    def _launched(self, jobs: Sequence[Sequence[str]]) -> Iterable[JobReturn]:
+        """What came of each job, batch after batch, in their order."""
+        assert self.launcher is not None
+        for batch in self.split_overrides_to_chunks([list(job) for job in jobs], self.max_batch_size):
+            yield from self.launcher.launch(batch, initial_job_idx=0)
