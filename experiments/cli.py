@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 
 import hydra
@@ -21,10 +22,11 @@ from experiments.configuration.groups import CONF, searched
 from experiments.configuration.overrides import needless, override_errors, spelled
 from experiments.configuration.spec import parse
 from experiments.configuration.usage import usage
-from experiments.errors import RunFailed, SpecError
+from experiments.errors import RunFailed, SpecError, Unforeseen
+from experiments.records.lock import Busy
 from experiments.run import signals
 
-_SINGLE_RUN_ERRORS: list[SpecError | RunFailed] = []
+_SINGLE_RUN_ERRORS: list[SpecError | RunFailed | Busy] = []
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -45,10 +47,15 @@ def _job(composed: DictConfig) -> None:
 
         # In a sweep the next job is of more use than waiting: the sweeper comes back.
         runner.run(spec, notices, wait=not sweep)
-    except (SpecError, RunFailed) as error:
+    except (SpecError, RunFailed, Busy) as error:
         if sweep:
             raise
         _SINGLE_RUN_ERRORS.append(error)
+    except Exception as error:
+        if not sweep:
+            raise
+        traceback.print_exc()
+        raise Unforeseen(f"{type(error).__name__}: {error}") from None
 
 
 def main() -> int:

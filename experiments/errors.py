@@ -25,6 +25,10 @@ class RunFailed(RuntimeError):  # noqa: N818  an outcome, told apart from a refu
     """A run that started and is not done: it failed, diverged or was interrupted; exit status 1."""
 
 
+class Unforeseen(RuntimeError):  # noqa: N818  not what an error says, but that none was expected
+    """What a job of a sweep raised and nobody expected, as text, which any launcher can hand on."""
+
+
 def shorten(text: str, most: int = 300) -> str:
     """The text, cut after `most` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -37,13 +37,14 @@ def writing(outputs: str) -> Iterator[None]:
 
 def errors(outputs: str) -> list[str]:
     """Why nothing could be recorded below a folder, which need not exist yet; nothing is written to find out."""
-    with writing(outputs):
-        nearest = next(path for path in (Path(outputs), *Path(outputs).absolute().parents) if _exists(path))
-        if not nearest.is_dir():
-            return [_refusal(outputs, f"{nearest} is no folder")]
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            return [_refusal(outputs, f"{nearest} cannot be written to")]
-    return []
+    try:
+        with writing(outputs):
+            nearest = next(path for path in (Path(outputs), *Path(outputs).absolute().parents) if _exists(path))
+    except SpecError as refusal:
+        return refusal.errors
+    if not nearest.is_dir():
+        return [_refusal(outputs, f"{nearest} is no folder")]
+    return [] if os.access(nearest, os.W_OK | os.X_OK) else [_refusal(outputs, f"{nearest} cannot be written to")]
 
 
 def _exists(path: Path) -> bool:

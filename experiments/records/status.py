@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from experiments.records import record
+from experiments.records import lock, record
 from schema.plan import Attempt
 from schema.record import DONE, Record
-
-_SILENCE = timedelta(seconds=90)
-"""An attempt whose heartbeat is older than this is taken for dead."""
 
 
 def status(outputs: Path) -> tuple[str, bool]:
@@ -43,9 +39,8 @@ def _state(folder: Path) -> tuple[str, str]:
     if result is not None:
         return result.outcome, _message(result)
     attempt = Attempt.model_validate_json((folder / "attempt.json").read_text(encoding="utf-8"))
-    silence = datetime.now(UTC) - datetime.fromisoformat(attempt.heartbeat)
     where = f"  (process {attempt.process} on {attempt.host}, last heard of {attempt.heartbeat})"
-    return ("running", where) if silence < _SILENCE else ("cut off", where)
+    return ("running" if lock.is_held(folder) else "cut off"), where
 
 
 def _message(result: Record) -> str:

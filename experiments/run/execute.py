@@ -51,11 +51,11 @@ def execute(folder: Path) -> Record:
     except SpecError:
         raise
     except BaseException as error:
-        signals.ignore()
-        ending.failed(result, error, folder)
+        with signals.ignored():
+            ending.failed(result, error, folder)
         interruption = error if isinstance(error, KeyboardInterrupt) else None
-    signals.ignore()
-    ending.finish(result, folder)
+    with signals.ignored():
+        ending.finish(result, folder)
     if interruption is not None:
         raise interruption
     return result

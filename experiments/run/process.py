@@ -86,9 +86,9 @@ def main(folder: Path, parent: int, answer: int) -> int:
         os.write(answer, json.dumps(_shortened(refusal.errors)).encode())
         return _REFUSED
     except signals.Interrupted as error:
-        signals.ignore()
-        if not (folder / record.RECORD).is_file():
-            _record(error, folder)
+        with signals.ignored():
+            if not (folder / record.RECORD).is_file():
+                _record(error, folder)
         return error.status
     return 0
 

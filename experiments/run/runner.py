@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.configuration.identity import run_folder
 from experiments.errors import RunFailed, SpecError, shorten
 from experiments.records import lock, outputs, record
-from experiments.run import preflight, process, signals
+from experiments.run import preflight, process
 from experiments.run.preflight import Prepared
 from experiments.run.report import plan_report, run_report
 from schema.plan import Plan
@@ -99,8 +99,7 @@ def _made(spec: RunSpec, prepared: Prepared, folder: Path, wait: bool) -> tuple[
     """
     while True:
         try:
-            with signals.raised():
-                return _attempt(spec, prepared, folder)
+            return _attempt(spec, prepared, folder)
         except lock.Busy:
             if not wait:
                 raise

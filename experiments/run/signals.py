@@ -6,9 +6,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -38,15 +40,8 @@ class Interrupted(KeyboardInterrupt):
 @contextmanager
 def raised() -> Iterator[None]:
     """Within the block every signal that ends runs raises `Interrupted`; other threads than the main one get none."""
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(_wanted(), _raise):
         yield
-        return
-    before = {number: signal.signal(number, _raise) for number in _wanted()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -73,11 +68,24 @@ def arm(parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent, os.getpid()), name="parent", daemon=True).start()
 
 
-def ignore() -> None:
-    """Ignore what would end this process, while its record is being written."""
-    if threading.current_thread() is threading.main_thread():
-        for number in ENDING:
-            signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def ignored() -> Iterator[None]:
+    """Within the block, in which a record is written, nothing but SIGKILL ends this process."""
+    with _handled(ENDING, signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handled(numbers: Iterable[signal.Signals], handler: Handler) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _wanted() -> list[signal.Signals]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from hydra.core.utils import JobReturn
 
@@ -44,10 +45,20 @@ def sweep(overrides: Sequence[Sequence[str]], composed: Composer, launched: Laun
     open_jobs = [job for job in jobs if job.record is None]
     print(f"sweep: {_jobs(len(jobs))}, {len(jobs) - len(open_jobs)} recorded, {len(open_jobs)} to run", flush=True)
     errors: dict[Job, Exception] = {}
-    while open_jobs:
-        errors |= _errors(open_jobs, launched)
-        open_jobs = _left_to_others(open_jobs, errors)
+    with _unless_empty(Path(jobs[0].spec.outputs)):
+        while open_jobs:
+            errors |= _errors(open_jobs, launched)
+            open_jobs = _left_to_others(open_jobs, errors)
     _sum_up(jobs, errors)
+
+
+@contextlib.contextmanager
+def _unless_empty(folder: Path) -> Iterator[None]:
+    """Take away a folder that Hydra's launchers make and no job has used."""
+    there = folder.exists()
+    yield
+    if not there and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _jobs(count: int) -> str:
@@ -90,17 +101,14 @@ def _sum_up(jobs: Sequence[Job], errors: dict[Job, Exception]) -> None:
     """Say what came of a sweep.
 
     Raises:
-        SpecError, SweepFailed: as `sweep`; what was not foreseen goes on as it is.
+        SpecError, SweepFailed: as `sweep`.
     """
     lines = {job: line for job in jobs if (line := _line(job, errors.get(job))) is not None}
     refused = [error for error in errors.values() if isinstance(error, SpecError)]
-    unforeseen = [e for e in errors.values() if not isinstance(e, SpecError | RunFailed)]
     if not jobs[0].spec.plan:
         print(f"sweep: {_jobs(len(jobs))}, {len(jobs) - len(lines)} ok, {len(lines)} not")
     if lines and len(refused) == len(lines):
         raise SpecError(dict.fromkeys(line for error in refused for line in error.errors))
-    if unforeseen:
-        raise unforeseen[0]
     if lines:
         raise SweepFailed(list(lines.values()))
 
@@ -108,8 +116,8 @@ def _sum_up(jobs: Sequence[Job], errors: dict[Job, Exception]) -> None:
 def _line(job: Job, error: Exception | None) -> str | None:
     """Why a job did not end ok; None where it did."""
     record = None if job.spec.plan else runner.known(job.folder)
-    if record is not None and record.outcome == "ok":
-        return None
-    if record is not None:
-        return runner.failure(record, job.folder)
-    return None if error is None else f"{job.name}: {' '.join(str(error).split())}"
+    if record is not None and (error is None or isinstance(error, RunFailed)):
+        return None if record.outcome == "ok" else runner.failure(record, job.folder)
+    if error is None:
+        return None if job.spec.plan else f"{job.name}: nothing is recorded"
+    return f"{job.name}: {' '.join(str(error).split())}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from experiments.configuration.identity import cell_key
 from experiments.configuration.spec import stored
-from experiments.records import record
+from experiments.records import lock, record
 from experiments.records.status import status
 from schema.identity import covered, run_id
 from schema.plan import Plan
@@ -63,28 +64,31 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, plan: Plan) -> None:
     assert (tmp_path / "again.json").read_text() == (tmp_path / "record.json").read_text()
 
 
-def test_what_is_set_aside_is_kept_and_not_read_twice(tmp_path: Path, plan: Plan) -> None:
-    for number in (1, 2):
-        write(tmp_path, plan, "ok")
-        (tmp_path / "checkpoint").mkdir()
-        (tmp_path / "checkpoint" / "weights").write_text(str(number))
-        record.set_aside(tmp_path)
-    assert record.read(tmp_path) is None
-    assert not list(tmp_path.rglob("record.json"))
-    assert [(tmp_path / "previous" / n / "checkpoint" / "weights").read_text() for n in "12"] == ["1", "2"]
-
-
-def test_an_attempt_is_alive_until_its_heartbeat_stops(tmp_path: Path, plan: Plan) -> None:
+def test_an_attempt_is_alive_while_its_lock_is_held(tmp_path: Path, plan: Plan) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    with record.Attempt(folder, plan):
-        text, done = status(tmp_path)
-        assert text.splitlines()[-1] == "1 running"
-        assert not done
-    attempt = json.loads((folder / "attempt.json").read_text())
-    attempt["heartbeat"] = "2020-01-01T00:00:00+00:00"
-    record.write_json(folder / "attempt.json", attempt)
+    with lock.held(folder):
+        with record.Attempt(folder, plan):
+            text, done = status(tmp_path)
+            assert text.splitlines()[-1] == "1 running"
+            assert not done
+        attempt = json.loads((folder / "attempt.json").read_text())
+        attempt["heartbeat"] = "2020-01-01T00:00:00+00:00"
+        record.write_json(folder / "attempt.json", attempt)
+        assert status(tmp_path)[0].splitlines()[-1] == "1 running", "whatever the clocks say"
     assert status(tmp_path)[0].splitlines()[-1] == "1 cut off"
+
+
+def test_what_cannot_be_written_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "record.json").write_text("before")
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        record.write_json(tmp_path / "record.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+    assert (tmp_path / "record.json").read_text() == "before"
 
 
 def test_status_counts_every_outcome_and_says_whether_all_is_done(tmp_path: Path, plan: Plan) -> None:
