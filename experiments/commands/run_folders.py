@@ -1,0 +1,53 @@
+"""The folders of runs below a folder of outputs, and whether a process is at work in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from experiments.records.record import RECORD
+
+_MARKS = (RECORD, "attempt.json", "spec.json")
+_ASIDE = "previous"
+
+
+def run_folders(outputs: Path, locked: bool = False) -> list[Path]:
+    """Every folder of a run, ended or not, in the order of their names; attempts set aside are none.
+
+    Args:
+        outputs: the folder of runs.
+        locked: also those in which there is nothing but a lock file, of a process that was killed at its beginning.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    if not outputs.is_dir():
+        raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
+    found = {path.parent for name in (*_MARKS, *(["lock"] if locked else [])) for path in outputs.rglob(name)}
+    return sorted(folder for folder in found if _ASIDE not in folder.relative_to(outputs).parts)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Hold a run's lock within the block, so that no process begins there; False where one is at work already.
+
+    A folder without a lock file is not given one.
+    """
+    path = folder / "lock"
+    if not path.is_file():
+        yield True
+        return
+    try:
+        with FileLock(path, timeout=0):
+            yield True
+    except Timeout:
+        yield False
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process is at work in the folder of a run."""
+    with held(folder) as free:
+        return not free
