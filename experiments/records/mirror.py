@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from experiments.errors import SpecError, shorten
 from experiments.records.record import RECORD, read
 from schema.record import Record
 from schema.sections import Logger
+
+if TYPE_CHECKING:
+    import wandb
 
 _INIT_SECONDS = 15
 """How long a run waits for W&B to answer; its own default is 90."""
@@ -80,23 +83,32 @@ def _write(record: Record, logger: Logger, folder: Path, mode: str, identity: st
     import wandb  # lazily: machines that never log need not have it
 
     (folder / "wandb").mkdir(exist_ok=True)  # where it cannot be made, wandb would write somewhere else
-    run = wandb.init(
-        project=logger.project,
-        entity=logger.entity,
-        mode=cast(Any, mode),  # wandb reads more words than it declares: dryrun, run
-        id=identity,
-        name=f"{record.config.method.name} {record.key.task} {identity}",
-        group=record.key.task,
-        tags=[shorten(tag, _LONGEST_TAG) for tag in (*_tags(record), *tags)],
-        config=record.config.model_dump(),
-        dir=str(folder),
-        settings=wandb.Settings(silent=True, console="off", init_timeout=_INIT_SECONDS, finish_timeout=_FINISH_SECONDS),
-    )
+    seconds = {"init_timeout": _INIT_SECONDS, "finish_timeout": _FINISH_SECONDS}
+    try:
+        run = wandb.init(
+            project=logger.project,
+            entity=logger.entity,
+            mode=cast(Any, mode),  # wandb reads more words than it declares: dryrun, run
+            id=identity,
+            name=f"{record.config.method.name} {record.key.task} {identity}",
+            group=record.key.task,
+            tags=[shorten(tag, _LONGEST_TAG) for tag in (*_tags(record), *tags)],
+            config=record.config.model_dump(),
+            dir=str(folder),
+            settings=wandb.Settings(silent=True, console="off", **seconds),
+        )
+        _log(record, run)
+        run.finish(exit_code=0 if record.outcome == "ok" else 1)
+    except Exception:
+        wandb.teardown()  # its process would keep the id, so that the next try of this one fails
+        raise
+
+
+def _log(record: Record, run: wandb.Run) -> None:
     for step, point in _points(record).items():
         run.log(point, step=step)
     run.summary.update({"outcome": record.outcome, **_flat("metrics", record.metrics.model_dump())})
     run.summary.update({**_flat("sizes", record.sizes.model_dump()), **_flat("cost", record.cost.model_dump())})
-    run.finish(exit_code=0 if record.outcome == "ok" else 1)
 
 
 def _tags(record: Record) -> tuple[str, ...]:
