@@ -16,6 +16,7 @@ from experiments.commands import (
     status_command,
 )
 from experiments.errors import RunFailed, SpecError
+from experiments.run import signals
 
 COMMANDS = (
     status_command,
@@ -31,7 +32,7 @@ COMMANDS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 something is not done, 2 the input was refused, 130 interrupted."""
+    """Exit status: 0 done, 1 something is not done, 2 the input was refused, 128 + N ended by signal N."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
@@ -40,13 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     chosen = parser.parse_args(words[:end], argparse.Namespace(overrides=words[end + 1 :]))
     try:
-        return int(chosen.execute(chosen))
+        with signals.raised():
+            return int(chosen.execute(chosen))
     except (SpecError, FileNotFoundError) as error:
         return _said(getattr(error, "errors", [str(error)]), 2)
     except RunFailed as error:
         return _said([str(error)], 1)
-    except KeyboardInterrupt:
-        return _said(["interrupted"], 130)
+    except signals.Interrupted as error:
+        return _said([f"ended by {error.number.name}; what has been recorded stays"], error.status)
 
 
 def _said(errors: list[str], status: int) -> int:

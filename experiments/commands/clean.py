@@ -9,8 +9,9 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.commands.run_folders import held, run_folders
+from experiments.commands.run_folders import free, run_folders
 from experiments.records import record
+from experiments.records.lock import LOCK
 
 _TEMPORARY = re.compile(r"\..+\.json\.\d+\.\d+")
 """What `record.write_json` writes before it renames."""
@@ -82,8 +83,8 @@ def _measured(parts: Iterable[Superfluous], delete: bool) -> list[tuple[Superflu
 
 
 def _of_run(folder: Path, delete: bool) -> list[tuple[Superfluous, int]]:
-    with held(folder) as free:
-        return _measured(_in_run(folder), delete) if free else []
+    with free(folder) as is_free:
+        return _measured(_in_run(folder), delete) if is_free else []
 
 
 def _in_run(folder: Path) -> Iterator[Superfluous]:
@@ -95,8 +96,8 @@ def _in_run(folder: Path) -> Iterator[Superfluous]:
             yield Superfluous(path, "left by a process that was killed")
     if _is_done(folder):
         yield from (Superfluous(folder / name, "the run is done") for name in _WORKING if (folder / name).is_dir())
-    if (folder / "lock").is_file():
-        yield Superfluous(folder / "lock", "a lock that nobody holds")
+    if (folder / LOCK).is_file():
+        yield Superfluous(folder / LOCK, "a lock that nobody holds")
 
 
 def _is_done(folder: Path) -> bool:

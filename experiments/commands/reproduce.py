@@ -21,6 +21,7 @@ from experiments.configuration.overrides import CONF, options
 from experiments.configuration.spec import TRAINER_VERSION
 from experiments.errors import RunFailed, SpecError
 from experiments.records import record
+from experiments.records.lock import LOCK
 from experiments.records.mirror import logger_of, mirror
 from experiments.run import preflight, runner
 from experiments.run.preflight import Prepared
@@ -161,7 +162,7 @@ def _carried_out(prepared: Prepared, then: Record) -> Record:
     """The new record, under the name that no reader looks for, with its mirror."""
     folder = run_folder(prepared.spec, prepared.id)
     try:
-        runner.run(prepared.spec)
+        runner.run(prepared.spec, preflight.reachable(prepared.spec))
     except RunFailed:
         now = record.read(folder)
         if now is None or now.metrics.selection is None:
@@ -179,7 +180,7 @@ def _put_apart(folder: Path) -> None:
     """Give the record its own name, and take away what makes the folder one of a run that is to be done."""
     if (folder / record.RECORD).is_file():
         (folder / record.RECORD).replace(folder / REPRODUCED)
-        for name in ("attempt.json", "spec.json", "lock"):
+        for name in ("attempt.json", "spec.json", LOCK):
             (folder / name).unlink(missing_ok=True)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from experiments.commands.options import choices
 from experiments.commands.recorded import again
-from experiments.commands.run_folders import is_held, run_folders
+from experiments.commands.run_folders import run_folders
 from experiments.configuration.identity import run_folder
 from experiments.errors import RunFailed, SpecError
-from experiments.records import record
+from experiments.records import lock, record
 from experiments.run import preflight, runner
 from schema.plan import Plan
 from schema.record import DONE, OUTCOMES
@@ -61,7 +61,7 @@ def unfinished(outputs: Path, states: Collection[str] = STATES) -> tuple[list[Un
     errors: list[str] = []
     going_on = 0
     for folder in run_folders(outputs):
-        if is_held(folder):
+        if lock.is_held(folder):
             going_on += 1
             continue
         try:
@@ -115,8 +115,9 @@ def _again(part: Unfinished, resume: bool) -> bool:
     spec = part.spec.model_copy(update={"resume": True}) if resume else part.spec
     print(f"\nretry: {part.folder}, {part.state}", flush=True)
     try:
-        preflight.reachable(spec)
-        runner.run(spec)
+        runner.run(spec, preflight.reachable(spec), wait=False)
+    except lock.Busy:
+        print("note: another process carries this run out by now: it is left to it", flush=True)
     except (SpecError, RunFailed) as error:
         for line in getattr(error, "errors", [str(error)]):
             print(f"error: {line}", file=sys.stderr, flush=True)

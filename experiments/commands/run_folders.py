@@ -1,4 +1,4 @@
-"""The folders of runs below a folder of outputs, and whether a process is at work in one."""
+"""The folders of runs below a folder of outputs, and the right to change one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from experiments.records.lock import LOCK, Busy, held
 from experiments.records.record import RECORD
 
 _MARKS = (RECORD, "attempt.json", "spec.json")
@@ -26,28 +25,21 @@ def run_folders(outputs: Path, locked: bool = False) -> list[Path]:
     """
     if not outputs.is_dir():
         raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
-    found = {path.parent for name in (*_MARKS, *(["lock"] if locked else [])) for path in outputs.rglob(name)}
+    found = {path.parent for name in (*_MARKS, *([LOCK] if locked else [])) for path in outputs.rglob(name)}
     return sorted(folder for folder in found if _ASIDE not in folder.relative_to(outputs).parts)
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
-    """Hold a run's lock within the block, so that no process begins there; False where one is at work already.
+def free(folder: Path) -> Iterator[bool]:
+    """Within the block no process begins in the folder of a run; False where one is at work in it already.
 
     A folder without a lock file is not given one.
     """
-    path = folder / "lock"
-    if not path.is_file():
+    if not (folder / LOCK).is_file():
         yield True
         return
     try:
-        with FileLock(path, timeout=0):
+        with held(folder):
             yield True
-    except Timeout:
+    except Busy:
         yield False
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process is at work in the folder of a run."""
-    with held(folder) as free:
-        return not free

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from experiments.__main__ import main
 from experiments.commands.clean import clean
+from experiments.records.lock import held
 from tests.analysis.conftest import record, write
 
 KEPT = ("record.json", "predictions.parquet", "checkpoint/adapter_model.safetensors", "attempt.json")
@@ -44,7 +44,7 @@ def test_a_run_that_is_not_done_keeps_what_it_can_go_on_from(tmp_path: Path) -> 
 
 def test_nothing_of_a_run_that_is_going_on_is_touched(tmp_path: Path) -> None:
     going_on, other = run_folder(tmp_path), run_folder(tmp_path, seed=1)
-    with FileLock(going_on / "lock"):
+    with held(going_on):
         text = clean(tmp_path, delete=True)
     assert going_on.name not in text
     assert content(going_on) == {*KEPT, *SUPERFLUOUS}

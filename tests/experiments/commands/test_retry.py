@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from experiments.__main__ import main
 from experiments.commands.retry import unfinished
 from experiments.records import record
+from experiments.records.lock import held
 from tests.experiments.runs import folder_of, run
 
 
@@ -65,7 +65,7 @@ def test_runs_are_chosen_by_how_they_ended_and_those_that_go_on_are_left_alone(
     assert main(["retry", str(outputs), "--outcome", "cut_off"]) == 0
     assert outcomes(outputs) == {"head": "ok", "gpart": "error", "lora": "ok"}
     (lock,) = outputs.rglob("gpart/*/lock")
-    with FileLock(lock):
+    with held(lock.parent):
         assert main(["retry", str(outputs)]) == 1
     assert capsys.readouterr().out.endswith("0 of 0 runs are done now; 1 are going on\n")
     assert outcomes(outputs)["gpart"] == "error"

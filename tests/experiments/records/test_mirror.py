@@ -11,6 +11,7 @@ import pytest
 from experiments.__main__ import main
 from experiments.records import record as files
 from experiments.records.mirror import mirror, mode_of
+from experiments.records.outputs import set_aside
 from schema.reading import read
 from schema.record import Record
 from schema.sections import Logger
@@ -50,7 +51,7 @@ def test_a_mirror_takes_the_place_of_those_of_earlier_attempts(tmp_path: Path) -
     result = made(outcome="error")
     assert mirror(result, OFFLINE, tmp_path)
     (tmp_path / "record.json").touch()
-    files.set_aside(tmp_path)
+    set_aside(tmp_path)
     assert list(tmp_path.glob("previous/1/wandb/offline-run-*"))
     ended = made()
     assert ended.id == result.id
