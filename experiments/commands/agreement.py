@@ -112,7 +112,7 @@ def _history(then: Record, now: Record) -> Finding:
         )
     apart = [a.epoch for a, b in zip(old.steps, new.steps, strict=False) if a != b]
     apart += [a.epoch for a, b in zip(old.epochs, new.epochs, strict=False) if a != b]
-    return Finding("history", False, f"first at epoch {min(apart):.4g}" if apart else "of another length")
+    return Finding("history", False, f"first at epoch {min(apart):.4g}" if apart else "its length, or the epoch kept")
 
 
 def _predictions(then: Kept, now: Kept) -> Finding:
