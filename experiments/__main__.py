@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from experiments.bench import bench_command
+from experiments.cli import silence
 from experiments.commands import (
     clean,
     mirror_command,
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     end = words.index("--") if "--" in words else len(words)
     chosen = parser.parse_args(words[:end], argparse.Namespace(overrides=words[end + 1 :]))
+    silence()
     try:
         with signals.raised():
             return int(chosen.execute(chosen))

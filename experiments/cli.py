@@ -71,12 +71,12 @@ def main() -> int:
         return 2
     # Hydra's parser takes flags before overrides, or behind them all, and no null for a group.
     sys.argv[1:] = [*line.flags, *(spelled(word) for word in line.overrides if not needless(word))]
-    _silence()
+    silence()
     with searched(line.config_dir):
         return _composed_and_run()
 
 
-def _silence() -> None:
+def silence() -> None:
     """Filter warnings about which users can do nothing, here and in child processes."""
     # PEFT 0.21 asks transformers by a name that has been renamed, and doubts that VeRA's projections come out of their
     # key again, which the round trip measures.

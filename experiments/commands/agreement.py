@@ -47,7 +47,7 @@ class Finding:
     remark: str
 
     def __str__(self) -> str:
-        word = {True: "the same", False: "DIFFERS", None: "not compared"}[self.agrees]
+        word = {True: "agrees", False: "DIFFERS", None: "not compared"}[self.agrees]
         return f"  {self.part:<12} {word}: {self.remark}"
 
 
@@ -73,13 +73,21 @@ def _facts(record: Record) -> dict[str, object]:
 
 
 def bits(then: Kept, now: Kept) -> list[Finding]:
-    """Scores, history, predictions and checkpoint, each compared exactly as far as it was kept."""
+    """Rows, scores, history, predictions and checkpoint, each compared exactly as far as it was kept."""
     return [
+        rows(then.record, now.record),
         _scores(then.record, now.record),
         _history(then.record, now.record),
         _predictions(then, now),
         *_checkpoint(then, now),
     ]
+
+
+def rows(then: Record, now: Record) -> Finding:
+    """Whether the rows of every split are the same ones."""
+    old, new = then.provenance.data_fingerprint, now.provenance.data_fingerprint
+    differing = [name for name in old if old[name] != new.get(name)]
+    return Finding("rows", not differing if old else None, f"of {', '.join(differing or old) or 'no split'}, by sha256")
 
 
 def _scores(then: Record, now: Record) -> Finding:

@@ -12,6 +12,7 @@ from experiments.errors import SpecError
 from experiments.families import spec_of
 from schema import validation
 from schema.raising import raised
+from schema.record import Provenance
 from schema.run import RunSpec
 
 
@@ -65,3 +66,15 @@ def _below(path: str | None, old: str | None, new: str | None) -> str | None:
     if path is None or old is None or new is None or not Path(path).is_relative_to(old):
         return path
     return (Path(new) / Path(path).relative_to(old)).as_posix()
+
+
+def pinned(spec: RunSpec, provenance: Provenance) -> RunSpec:
+    """The run with the hub's commits that a record names, in place of the names by which they were found."""
+    data, weights = (found.get("commit") for found in (provenance.data_reference, provenance.backbone_reference))
+    changes: dict[str, Any] = {}
+    if isinstance(data, str):
+        hub = spec.task.hub.model_copy(update={"revision": data})
+        changes["task"] = spec.task.model_copy(update={"hub": hub})
+    if isinstance(weights, str):
+        changes["backbone"] = spec.backbone.model_copy(update={"revision": weights})
+    return spec.model_copy(update=changes)

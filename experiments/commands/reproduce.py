@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pydantic import JsonValue
 
-from experiments.commands.recorded import Folders, again, moved
+from experiments.commands.recorded import Folders, again, moved, pinned
 from experiments.configuration.identity import run_folder
 from experiments.configuration.overrides import CONF, options
 from experiments.configuration.spec import TRAINER_VERSION
@@ -100,6 +100,7 @@ def _scored(folder: Path) -> Record:
 def _of_today(then: Record, folder: Path, folders: Folders, out: Path) -> tuple[RunSpec, list[str]]:
     """The run as it is made today, and what of its code has another version than it had."""
     spec = moved(again(then.config.model_dump(mode="json"), folder / record.RECORD), folders)
+    spec = pinned(spec, then.provenance)
     old = {"method.result_version": spec.method.result_version, "task.result_version": spec.task.result_version}
     old["trainer_version"] = spec.trainer_version
     new = {
@@ -133,10 +134,14 @@ def _result_version(group: str, name: str, recorded: int) -> int:
 
 def _require_same(prepared: Prepared, then: Record) -> None:
     """Refuse rows or weights that are not those of the record, as far as its references say."""
-    references = then.provenance
+    # A revision is the name by which a commit was found.
+    data, backbone = (
+        {key: value for key, value in reference.items() if key != "revision"}
+        for reference in (then.provenance.data_reference, then.provenance.backbone_reference)
+    )
     same = {
-        "data": prepared.source.matches(references.data_reference),
-        "backbone": _holds(prepared.weights.reference(), references.backbone_reference),
+        "data": prepared.source.matches(data),
+        "backbone": _holds(prepared.weights.reference(), backbone),
     }
     errors = [
         f"{name}.path={getattr(prepared.spec, name).path}: not the {name} that the run was made with; "
@@ -161,6 +166,8 @@ def _holds(now: Mapping[str, JsonValue], then: Mapping[str, JsonValue]) -> bool:
 def _carried_out(prepared: Prepared, then: Record) -> Record:
     """The new record, under the name that no reader looks for, with its mirror."""
     folder = run_folder(prepared.spec, prepared.id)
+    if (folder / record.RECORD).exists():
+        raise SpecError([f"--out={prepared.spec.outputs}: holds a record of this run; accepted: another folder"])
     try:
         runner.run(prepared.spec, preflight.reachable(prepared.spec))
     except RunFailed:
@@ -185,17 +192,17 @@ def _put_apart(folder: Path) -> None:
 
 
 def _verdict(then: Kept, now: Kept, versions: list[str]) -> Verdict:
-    from experiments.commands.agreement import bits, environment
+    from experiments.commands.agreement import bits, environment, rows
     from experiments.commands.intervals import intervals
 
     differing = versions + environment(then.record, now.record)
     if differing and then.record.config.backbone.model_dump().get("source") == "embedded":
         differing.append("the backbone's weights, which each machine pretrains itself")
-    exact, rough = bits(then, now), intervals(then, now)
+    exact, rough = bits(then, now), [rows(then.record, now.record), *intervals(then, now)]
     decisive = rough if differing else exact
-    reproduced = any(found.agrees for found in decisive) and not any(found.agrees is False for found in decisive)
+    reproduced = any(found.agrees for found in decisive[1:]) and not any(found.agrees is False for found in decisive)
     lines = [f"{then.record.id}, of commit {then.record.provenance.git_sha}: {_reason(differing)}"]
-    lines += [str(found) for found in (decisive if reproduced else [*exact, *rough])]
+    lines += [str(found) for found in (decisive if reproduced else [*exact, *rough[1:]])]
     return Verdict(reproduced, "\n".join([*lines, _conclusion(reproduced, decisive, bool(differing), now)]))
 
 

@@ -78,15 +78,16 @@ def test_bits_are_compared_as_far_as_files_were_kept(tmp_path: Path) -> None:
     then = of_accuracy(tmp_path / "a", range(300))
     same, other = of_accuracy(tmp_path / "b", range(300)), of_accuracy(tmp_path / "c", range(290))
     assert {found.part: found.agrees for found in bits(then, same)} == {
+        "rows": True,
         "scores": True,
         "history": True,
         "predictions": True,
         "checkpoint": None,
     }
-    assert [found.agrees for found in bits(then, other)] == [False, True, False, None]
+    assert [found.agrees for found in bits(then, other)] == [True, False, True, False, None]
     (then.folder / "predictions.parquet").unlink()
-    assert [found.agrees for found in bits(then, same)][2] is True  # by the digest of the whole file
-    assert [found.agrees for found in bits(then, other)][2] is None
+    assert [found.agrees for found in bits(then, same)][3] is True  # by the digest of the whole file
+    assert [found.agrees for found in bits(then, other)][3] is None
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from experiments.__main__ import main
-from experiments.commands.recorded import Folders, moved
+from experiments.commands.recorded import Folders, moved, pinned
 from experiments.records import record
+from schema.record import Provenance
 from tests.experiments.runs import folder_of, run, spec_of
 
 
@@ -40,9 +41,9 @@ def test_a_run_is_reproduced_bit_by_bit_on_the_machine_it_was_made_on(
     out = tmp_path / "again"
     assert main(["reproduce", str(recorded / "record.json"), "--out", str(out)]) == 0
     text = capsys.readouterr().out
-    for part in ("scores       the same", "history      the same", "predictions  the same", "checkpoint   the same"):
+    for part in ("scores       agrees", "history      agrees", "predictions  agrees", "checkpoint   agrees"):
         assert part in text
-    assert "reproduced bit for bit; compared: scores, history, predictions, checkpoint;" in text
+    assert "reproduced bit for bit; compared: rows, scores, history, predictions, checkpoint;" in text
     assert {path: path.read_bytes() for path in before} == before
     assert not list(out.rglob("record.json"))
     assert len(list(out.rglob("reproduced-record.json"))) == 1
@@ -61,7 +62,7 @@ def test_what_differs_is_named(recorded: Path, tmp_path: Path, capsys: pytest.Ca
     assert "scores       DIFFERS: test accuracy 0.123, now" in text
     assert "history      DIFFERS" in text
     assert "predictions  DIFFERS" in text
-    assert "checkpoint   the same" in text
+    assert "checkpoint   agrees" in text
     assert "NOT reproduced bit for bit" in text
 
 
@@ -74,8 +75,8 @@ def test_another_version_or_processor_is_said_and_compared_by_intervals(
     text = capsys.readouterr().out
     assert "by intervals, since these differ: processor another, now" in text
     assert "torch 1.0, now" in text
-    assert "test accuracy the same: recorded" in text
-    assert "reproduced within intervals; compared: test accuracy, selection accuracy" in text
+    assert "test accuracy agrees: recorded" in text
+    assert "reproduced within intervals; compared: rows, test accuracy, selection accuracy" in text
 
 
 def test_changed_data_and_what_was_not_scored_are_refused(
@@ -91,6 +92,22 @@ def test_changed_data_and_what_was_not_scored_are_refused(
     assert "nowhere" in second
     assert "not the data that the run was made with" in third
     assert not (tmp_path / "again").exists()
+
+
+def test_the_record_itself_is_never_taken_for_what_was_made_again(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in recorded.rglob("*") if path.is_file()}
+    assert main(["reproduce", str(recorded), "--out", str(tmp_path / "outputs")]) == 2
+    assert "holds a record of this run; accepted: another folder" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in recorded.rglob("*") if path.is_file()} == before
+
+
+def test_commits_of_the_hub_are_those_of_the_record() -> None:
+    spec = spec_of("task=glue/sst2")
+    found = pinned(spec, Provenance(data_reference={"commit": "a" * 40}, backbone_reference={"commit": "b" * 40}))
+    assert (found.task.hub.revision, found.backbone.revision) == ("a" * 40, "b" * 40)
+    assert pinned(spec, Provenance(data_reference={"path": "nyu-mll/glue"})) == spec
 
 
 def test_paths_follow_the_folder_that_has_moved() -> None:
