@@ -17,6 +17,8 @@ _TEMPORARY = re.compile(r"\..+\.json\.\d+\.\d+")
 """What `record.write_json` writes before it renames."""
 _WORKING = ("trainer", "resume")
 """Folders that serve a run while it is not done."""
+_OTHERS = (".hydra", "wandb")
+"""Folders whose inside is not ours."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _of_outputs(outputs: Path, runs: Sequence[Path], delete: bool) -> list[tuple
 def _empty(folder: Path, runs: Container[Path]) -> Iterator[Path]:
     """The outermost folders below one that hold nothing but folders; what is in a run's folder is left alone."""
     for path in sorted(folder.iterdir()):
-        if path.is_symlink() or not path.is_dir() or path in runs or path.name == ".hydra":
+        if path.is_symlink() or not path.is_dir() or path in runs or path.name in _OTHERS:
             continue
         if any(not inner.is_dir() for inner in path.rglob("*")):
             yield from _empty(path, runs)

@@ -54,7 +54,7 @@ def mirror(record: Record, logger: Logger, folder: Path, reproduced: bool = Fals
     mode = mode_of(logger)
     if mode == "disabled":
         return False
-    identity = f"{record.id}-reproduced-{record.provenance.started}".replace(":", "-") if reproduced else record.id
+    identity = f"{record.id}-reproduced-{_digits(record.provenance.started)}" if reproduced else record.id
     try:
         _withdraw(folder, identity)
         with _silent():
@@ -65,6 +65,11 @@ def mirror(record: Record, logger: Logger, folder: Path, reproduced: bool = Fals
         print(f"warning: no W&B mirror ({reason}); the run record is complete without it", file=sys.stderr, flush=True)
         return False
     return True
+
+
+def _digits(time: str | None) -> str:
+    """A time to the second, in characters that ids may have."""
+    return "".join(filter(str.isdigit, time or ""))[:14]
 
 
 @contextmanager

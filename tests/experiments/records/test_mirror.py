@@ -68,7 +68,7 @@ def test_a_reproduced_run_has_an_id_and_a_tag_of_its_own(tmp_path: Path) -> None
     assert mirror(result, OFFLINE, tmp_path)
     assert mirror(result, OFFLINE, tmp_path, reproduced=True)
     own = wandb_log.run(log_of(tmp_path, result.id))
-    other = wandb_log.run(log_of(tmp_path, f"{result.id}-reproduced-2026-01-02T03-04-05+00-00"))
+    other = wandb_log.run(log_of(tmp_path, f"{result.id}-reproduced-20260102030405"))
     assert own.run_id != other.run_id
     assert "reproduced" not in own.tags
     assert "reproduced" in other.tags
