@@ -68,7 +68,7 @@ def clean(outputs: Path, delete: bool) -> str:
         FileNotFoundError: if there is no such folder.
         OSError: if something cannot be removed.
     """
-    folders = run_folders(outputs, locked=True)
+    folders = run_folders(outputs, whole=True)
     found = [part for folder in folders for part in _of_run(folder, delete)] + _of_outputs(outputs, folders, delete)
     lines = [f"{size:>15,}  {part.path.relative_to(outputs)}  ({part.why})" for part, size in found]
     verdict = "deleted" if delete else "superfluous; --yes deletes them"

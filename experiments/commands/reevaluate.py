@@ -20,6 +20,7 @@ from experiments.configuration.spec import stored
 from experiments.data import sources
 from experiments.data.splits import Splits
 from experiments.errors import SpecError
+from experiments.families import spec_of
 from experiments.families.family import Family
 from experiments.families.math.family import Math, rescored
 from experiments.families.math.generation import Comparison, compare_batched
@@ -30,6 +31,7 @@ from experiments.run import preflight
 from experiments.run.devices import device
 from experiments.run.preflight import Prepared
 from schema.identity import VERSION
+from schema.raising import raised
 from schema.record import Record, Scores
 from schema.run import RunSpec
 
@@ -171,10 +173,9 @@ def _scored(folder: Path, task_family: str | None) -> Record:
 
 
 def _math_task(result: Record) -> MathTask:
-    """The task of a run on mathematical reasoning; of schema 1 too, which names one score alone."""
-    values = result.config.task.model_dump(mode="json")
-    older = {name: values.pop(name, None) for name in ("metric", "primary_metric")}
-    return MathTask.model_validate({**values, "metrics": values.get("metrics") or [older["primary_metric"]]})
+    """The task of a run on mathematical reasoning, of any schema."""
+    config = raised(spec_of("math"), result.config.model_dump(mode="json"))
+    return MathTask.model_validate(config["task"])
 
 
 def _moved(spec: RunSpec, overrides: Mapping[str, str | None]) -> RunSpec:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import JsonValue
 
 from experiments.commands.recorded import Folders, again, moved, pinned
+from experiments.commands.run_folders import REPRODUCED
 from experiments.configuration.identity import run_folder
 from experiments.configuration.overrides import CONF, options
 from experiments.configuration.spec import TRAINER_VERSION
@@ -30,9 +31,6 @@ from schema.run import RunSpec
 
 if TYPE_CHECKING:
     from experiments.commands.agreement import Finding, Kept
-
-REPRODUCED = "reproduced-record.json"
-"""The record of a run made again: a name that readers of a folder do not look for, so that no result counts twice."""
 
 
 @dataclass(frozen=True)

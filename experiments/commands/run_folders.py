@@ -11,21 +11,23 @@ from experiments.records.record import RECORD
 
 _MARKS = (RECORD, "attempt.json", "spec.json")
 _ASIDE = "previous"
+REPRODUCED = "reproduced-record.json"
+"""The record of a run made again: a name that readers of a folder do not look for, so that no result counts twice."""
 
 
-def run_folders(outputs: Path, locked: bool = False) -> list[Path]:
+def run_folders(outputs: Path, whole: bool = False) -> list[Path]:
     """Every folder of a run, ended or not, in the order of their names; attempts set aside are none.
 
     Args:
         outputs: the folder of runs.
-        locked: also those in which there is nothing but a lock file, of a process that was killed at its beginning.
+        whole: also those of runs made again to be compared, and those in which there is nothing but a lock file.
 
     Raises:
         FileNotFoundError: if there is no such folder.
     """
     if not outputs.is_dir():
         raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
-    found = {path.parent for name in (*_MARKS, *([LOCK] if locked else [])) for path in outputs.rglob(name)}
+    found = {path.parent for name in (*_MARKS, *((REPRODUCED, LOCK) if whole else ())) for path in outputs.rglob(name)}
     return sorted(folder for folder in found if _ASIDE not in folder.relative_to(outputs).parts)
 
 

@@ -63,6 +63,15 @@ def test_what_sweeps_and_killed_processes_leave_beside_the_runs(tmp_path: Path) 
     assert [path.name for path in (tmp_path / "glue-sst2").iterdir()] == ["gpart"]
 
 
+def test_a_run_made_again_keeps_its_last_attempt(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    (folder / "record.json").replace(folder / "reproduced-record.json")
+    (folder / "attempt.json").unlink()
+    clean(tmp_path, delete=True)
+    assert not (folder / "previous").exists()
+    assert (folder / "reproduced-record.json").is_file()
+
+
 def test_an_unreadable_record_is_no_reason_to_delete(tmp_path: Path) -> None:
     folder = run_folder(tmp_path)
     (folder / "record.json").write_text("{")
