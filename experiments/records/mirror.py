@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from experiments.errors import SpecError, shorten
+from experiments.records.lock import is_held
 from experiments.records.record import RECORD, read
 from schema.record import Record
 from schema.sections import Logger
@@ -146,15 +147,15 @@ def _written(folder: Path, identity: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """How many records were mirrored, had a mirror already, and could not be mirrored."""
+    """How many records were mirrored, were left with the mirror that they have or get, and could not be mirrored."""
 
     mirrored: int
     kept: int
     failed: int
 
     def __str__(self) -> str:
-        had = f", {self.kept} had a mirror (--all writes it anew)" if self.kept else ""
-        return f"{self.mirrored} records mirrored{had}" + (f", {self.failed} failed" if self.failed else "")
+        left = f", {self.kept} left with the mirror that they have" if self.kept else ""
+        return f"{self.mirrored} records mirrored{left}" + (f", {self.failed} failed" if self.failed else "")
 
 
 def rebuild(outputs: Path, mode: str, everything: bool = False) -> Rebuilt:
@@ -178,14 +179,14 @@ def rebuild(outputs: Path, mode: str, everything: bool = False) -> Rebuilt:
 
 
 def _mirrored(folder: Path, mode: str, everything: bool) -> bool | None:
-    """Whether one record was mirrored; None where it had a mirror."""
+    """Whether one record was mirrored; None where it has a mirror, or its own process may be writing one."""
     try:
         record = read(folder)
     except ValueError as error:
         print(f"warning: {folder / RECORD}: no W&B mirror: {error}", file=sys.stderr)
         return False
     assert record is not None
-    if not everything and any(_written(folder, record.id)):
+    if is_held(folder) or (not everything and any(_written(folder, record.id))):
         return None
     return mirror(record, logger_of(record).model_copy(update={"wandb": mode}), folder)
 

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.records import record as files
+from experiments.records.lock import held
 from experiments.records.mirror import mirror, mode_of
 from experiments.records.outputs import set_aside
 from schema.reading import read
@@ -167,12 +168,20 @@ def test_mirrors_that_are_missing_are_written_and_all_of_them_where_asked(
     assert mirror(known, OFFLINE, first)
     before = log_of(first, first.name)
     assert main(["mirror", str(outputs)]) == 0
-    assert capsys.readouterr().out == "1 records mirrored, 1 had a mirror (--all writes it anew)\n"
+    assert capsys.readouterr().out == "1 records mirrored, 1 left with the mirror that they have\n"
     assert log_of(first, first.name) == before
     time.sleep(1)  # wandb names its folders by the second
     assert main(["mirror", str(outputs), "--all"]) == 0
     assert capsys.readouterr().out == "2 records mirrored\n"
     assert log_of(first, first.name) != before
+
+
+def test_a_run_that_is_going_on_writes_its_own(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (first, *_) = sorted(path.parent for path in outputs.rglob("record.json"))
+    with held(first):
+        assert main(["mirror", str(outputs), "--all"]) == 0
+    assert capsys.readouterr().out == "1 records mirrored, 1 left with the mirror that they have\n"
+    assert not (first / "wandb").exists()
 
 
 def test_a_damaged_record_hides_no_other(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
