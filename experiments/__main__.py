@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from experiments.bench import bench_command
+from experiments.chaos import chaos_command
 from experiments.cli import silence
 from experiments.commands import (
     clean,
@@ -28,6 +29,7 @@ COMMANDS = (
     scoring_command,
     search_command,
     bench_command,
+    chaos_command,
 )
 """Modules of commands; each registers its parsers, with `execute` as what the command does and its exit status."""
 
