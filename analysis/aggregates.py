@@ -16,8 +16,9 @@ import numpy as np
 from scipy.stats import trim_mean
 
 from analysis.cells import Row, Section
+from analysis.metrics import Array
 from analysis.records import Run
-from analysis.statistics import DRAWS, LEVEL, SEED, Array
+from analysis.statistics import DRAWS, LEVEL, SEED
 from schema.key import Key
 
 THRESHOLDS = np.linspace(0, 1, 101)

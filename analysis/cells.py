@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 from analysis.records import InputError, Run, Value
@@ -76,18 +77,14 @@ class Section:
 
     def runs(self, row: Row | None = None, column: Key | None = None) -> list[Run]:
         """The runs of a row, of a column, of the cell where they meet, or all."""
-        return [
-            run
-            for own_row, own_column, members in self.grid()
-            if row in (None, own_row) and column in (None, own_column)
-            for run in members
-        ]
+        rows = self.rows if row is None else (row,)
+        columns = self.columns if column is None else (column,)
+        return [run for place in product(rows, columns) for run in self.cells.get(place, ())]
 
     def grid(self) -> Iterator[tuple[Row, Key, tuple[Run, ...]]]:
         """Every cell, row by row, the missing ones without runs."""
-        for row in self.rows:
-            for column in self.columns:
-                yield row, column, self.cells.get((row, column), ())
+        for row, column in product(self.rows, self.columns):
+            yield row, column, self.cells.get((row, column), ())
 
 
 def sections(runs: Iterable[Run]) -> list[Section]:

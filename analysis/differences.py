@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from analysis.cells import Row, Section
-from analysis.predictions import ComparisonError, NoPredictionsError, checked_predictions
-from analysis.records import InputError, Run
+from analysis.predictions import ComparisonError, NoPredictionsError, Predictions, checked_predictions
+from analysis.records import InputError, Run, Value
 from analysis.significance import CLASSES, McNemar, holm, majority_p, mcnemar
-from analysis.statistics import Interval, example_interval, seed_interval, two_level_interval
+from analysis.statistics import Interval, example_intervals, seed_interval, two_level_interval
 from schema.key import Key
+
+_TOGETHER = 256
+"""Differences drawn at once: a few thousand draws of some thousand models, 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,14 @@ class Difference:
         return claim if claim is not None and np.isfinite(claim[1]).all() else None
 
 
+class _Pairing(NamedTuple):
+    """A difference before its interval over examples, its pairs of runs, and their predictions where they tell it."""
+
+    found: Difference
+    runs: list[tuple[Run, Run]]
+    predictions: list[tuple[Predictions, Predictions]]
+
+
 def baseline_row(sections: Sequence[Section], name: str) -> list[Row | None]:
     """The row of each section that `name` means: a row's label, or a method that has one row there.
 
@@ -80,31 +93,47 @@ def baseline_row(sections: Sequence[Section], name: str) -> list[Row | None]:
 def differences(section: Section, baseline: Row) -> list[Difference]:
     """The difference of every other row to the baseline in every column, over the seeds that both have."""
     rows = [row for row in section.rows if row != baseline]
-    found = [difference(section, baseline, row, column) for row in rows for column in section.columns]
-    corrected: dict[tuple[Row, Key], float] = {}
-    for column in section.columns:
-        tested = [(entry.row, entry.p) for entry in found if entry.column == column and entry.p is not None]
-        corrected |= zip([(row, column) for row, _ in tested], holm([p for _, p in tested]), strict=True)
-    return [replace(entry, holm_p=corrected.get((entry.row, entry.column))) for entry in found]
+    columns = [_column(section, baseline, rows, column) for column in section.columns]
+    return [entry for entries in zip(*columns, strict=True) for entry in entries]
 
 
-def difference(section: Section, baseline: Row, row: Row, column: Key) -> Difference:
-    """The difference of one row to another in one column, over the seeds that both have."""
+def _column(section: Section, baseline: Row, rows: Sequence[Row], column: Key) -> list[Difference]:
+    """The differences of one column, with p-values corrected over its rows."""
+    found = compared(section, [(row, baseline) for row in rows], column)
+    tested = [place for place, entry in enumerate(found) if entry.p is not None]
+    for place, p in zip(tested, holm([found[place].p or 0.0 for place in tested]), strict=True):
+        found[place] = replace(found[place], holm_p=p)
+    return found
 
-    def scored(place: Row) -> list[Run]:
-        return [run for run in section.cells.get((place, column), ()) if run.state == "ok"]
 
-    ours, theirs = scored(row), scored(baseline)
-    pairs = [(run, other) for run in ours for other in theirs if run.seeds == other.seeds]
-    found = Difference(row, column, None, tuple((run.id, other.id) for run, other in pairs), None)
-    if not pairs:
-        return replace(found, reason="missing" if not ours else "baseline missing" if not theirs else "no shared seed")
+def compared(section: Section, rows: Sequence[tuple[Row, Row]], column: Key) -> list[Difference]:
+    """The difference of the first to the second row of each pair in one column, over the seeds that both have."""
+    pairings = [_pairing(section, *pair, column) for pair in rows]
+    told = [pairing for pairing in pairings if pairing.predictions]
+    intervals = iter(_intervals(column.metric, [pairing.predictions for pairing in told]))
+    return [_told(pairing, *next(intervals)) if pairing.predictions else pairing.found for pairing in pairings]
+
+
+def _pairing(section: Section, row: Row, baseline: Row, column: Key) -> _Pairing:
+    ours, theirs = (_scored(section, place, column) for place in (row, baseline))
+    by_seeds: dict[tuple[Value, ...], list[Run]] = defaultdict(list)
+    for run in theirs:
+        by_seeds[tuple(run.seeds.values())].append(run)
+    runs = [(run, other) for run in ours for other in by_seeds[tuple(run.seeds.values())]]
+    found = Difference(row, column, None, tuple((run.id, other.id) for run, other in runs), None)
+    if not runs:
+        reason = "missing" if not ours else "baseline missing" if not theirs else "no shared seed"
+        return _Pairing(replace(found, reason=reason), runs, [])
     try:
-        return _from_predictions(found, pairs)
+        return _Pairing(found, runs, _predictions(runs))
     except NoPredictionsError as reason:
-        return replace(found, reason=f"not comparable: {reason}", over_seeds=_over_seeds(pairs))
+        return _Pairing(replace(found, reason=f"not comparable: {reason}", over_seeds=_over_seeds(runs)), runs, [])
     except ComparisonError as reason:
-        return replace(found, reason=f"not comparable: {reason}")
+        return _Pairing(replace(found, reason=f"not comparable: {reason}"), runs, [])
+
+
+def _scored(section: Section, row: Row, column: Key) -> list[Run]:
+    return [run for run in section.cells.get((row, column), ()) if run.state == "ok"]
 
 
 def _over_seeds(pairs: Sequence[tuple[Run, Run]]) -> Interval | None:
@@ -117,19 +146,53 @@ def _by_seed(pairs: Sequence[tuple[Run, Run]]) -> list[float]:
     return [a.score - b.score for a, b in pairs if a.score is not None and b.score is not None]
 
 
-def _from_predictions(found: Difference, pairs: Sequence[tuple[Run, Run]]) -> Difference:
-    metric = found.column.metric
-    loaded = [(checked_predictions(run), checked_predictions(other)) for run, other in pairs]
+def _predictions(runs: Sequence[tuple[Run, Run]]) -> list[tuple[Predictions, Predictions]]:
+    """The predictions of each pair.
+
+    Raises:
+        ComparisonError: if they cannot be paired.
+    """
+    loaded = [(checked_predictions(run), checked_predictions(other)) for run, other in runs]
     first = loaded[0][0]
-    for run, part in zip((r for pair in pairs for r in pair), (p for pair in loaded for p in pair), strict=True):
+    for run, part in zip((r for pair in runs for r in pair), (p for pair in loaded for p in pair), strict=True):
         if not (np.array_equal(part.example_id, first.example_id) and np.array_equal(part.label, first.label)):
-            raise ComparisonError(f"runs {pairs[0][0].id} and {run.id} were scored on different examples or labels")
-    predictions = [(ours.prediction, theirs.prediction) for ours, theirs in loaded]
-    interval, variance = example_interval(metric, predictions, first.label)
+            raise ComparisonError(f"runs {runs[0][0].id} and {run.id} were scored on different examples or labels")
+    return loaded
+
+
+def _intervals(
+    metric: str, differences: Sequence[Sequence[tuple[Predictions, Predictions]]]
+) -> list[tuple[Interval, float]]:
+    """Interval and variance over test examples of each difference; those of the same examples are drawn together."""
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for place, pairs in enumerate(differences):
+        same[pairs[0][0].label.tobytes()].append(place)
+    found: dict[int, tuple[Interval, float]] = {}
+    for places in same.values():
+        for start in range(0, len(places), _TOGETHER):
+            chosen = places[start : start + _TOGETHER]
+            found |= zip(chosen, _drawn(metric, [differences[place] for place in chosen]), strict=True)
+    return [found[place] for place in range(len(differences))]
+
+
+def _drawn(
+    metric: str, differences: Sequence[Sequence[tuple[Predictions, Predictions]]]
+) -> list[tuple[Interval, float]]:
+    models = {id(part): part for pairs in differences for pair in pairs for part in pair}
+    place = {identity: number for number, identity in enumerate(models)}
+    numbers = [[(place[id(ours)], place[id(theirs)]) for ours, theirs in pairs] for pairs in differences]
+    label = differences[0][0][0].label
+    return example_intervals(metric, [part.prediction for part in models.values()], label, numbers)
+
+
+def _told(pairing: _Pairing, interval: Interval, variance: float) -> Difference:
+    found, by_seed, pairs = pairing.found, _by_seed(pairing.runs), pairing.predictions
+    label = pairs[0][0].label
+    is_of_classes = found.column.metric in CLASSES
     return replace(
         found,
         interval=interval,
-        over_seeds=seed_interval(_by_seed(pairs)),
-        two_level=two_level_interval(_by_seed(pairs), variance, len(first.label)),
-        tests=tuple(mcnemar(*pair, first.label) for pair in predictions) if metric in CLASSES else (),
+        over_seeds=seed_interval(by_seed),
+        two_level=two_level_interval(by_seed, variance, len(label)),
+        tests=tuple(mcnemar(a.prediction, b.prediction, label) for a, b in pairs) if is_of_classes else (),
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.predictions import ComparisonError, checked_predictions, read_predictions
 from analysis.records import Run
-from analysis.statistics import score_interval, summarize
+from analysis.statistics import score_intervals, summarize
 
 
 class Estimate(NamedTuple):
@@ -52,4 +52,4 @@ def examples_interval(run: Run) -> tuple[float, float] | None:
 def _interval(path: Path, split: str, metric: str) -> tuple[float, float]:
     """Kept, since a run stands in several figures and tables."""
     part = read_predictions(path, split)
-    return score_interval(metric, part.prediction, part.label)
+    return score_intervals(metric, [part.prediction], part.label)[0]

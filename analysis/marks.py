@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.cells import Row, Section
-from analysis.differences import difference
+from analysis.differences import compared
 from analysis.statistics import summarize
 from schema.key import Key
 
@@ -44,5 +44,5 @@ def _ground(section: Section, column: Key, row: Row, following: Row) -> str | No
     """What the interval is over that tells two rows apart; None where none does."""
     if any(run.state != "ok" for run in section.cells[row, column]):
         return None
-    claim = difference(section, following, row, column).claim
+    claim = compared(section, [(row, following)], column)[0].claim
     return claim[0] if claim is not None and claim[1].low > 0 else None

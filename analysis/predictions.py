@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute
 import pyarrow.lib
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from analysis.metrics import METRICS, score
 from analysis.records import Run
-from analysis.statistics import METRICS, score
 
 _AGREEMENT = 1e-5
 """Largest difference between a recorded score and the same score from the predictions (correlations in float32)."""
@@ -51,7 +52,7 @@ def checked_predictions(run: Run) -> Predictions:
     return predictions
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2**14)
 def read_predictions(path: Path, split: str) -> Predictions:
     """One split of a predictions.parquet.
 
@@ -61,14 +62,28 @@ def read_predictions(path: Path, split: str) -> Predictions:
     """
     names = list(Predictions._fields)
     try:
-        table = pyarrow.parquet.read_table(path, columns=names, filters=[("split", "==", split)])
-    except (OSError, pyarrow.lib.ArrowException) as error:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            table = file.read(columns=[*names, "split"])
+        table = table.filter(pyarrow.compute.equal(table.column("split"), split))
+    except (OSError, KeyError, pyarrow.lib.ArrowException) as error:
         raise NoPredictionsError(f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})") from None
     if not table.num_rows:
         raise ComparisonError(f"{path.parent.name}/{path.name} has no rows of the split {split}")
     part = Predictions(*(table.column(name).to_numpy() for name in names))
     order = np.argsort(part.example_id, kind="stable")
-    part = Predictions(*(values[order] for values in part))
+    part = Predictions(*(_kept(values[order]) for values in part))
     if (part.example_id[1:] == part.example_id[:-1]).any():
         raise ComparisonError(f"{path.parent.name}/{path.name} names an example twice")
     return part
+
+
+def _kept(values: NDArray) -> NDArray:
+    """Values in as few bytes as hold them, and once where another run has the same, as all have of labels."""
+    if values.dtype.kind in "iu" and values.min() >= 0:
+        values = values.astype(np.min_scalar_type(values.max()))
+    return values if values.dtype.hasobject else _same(values.tobytes(), values.dtype.str)
+
+
+@lru_cache(maxsize=2**14)
+def _same(content: bytes, kind: str) -> NDArray:
+    return np.frombuffer(content, kind)

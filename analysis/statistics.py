@@ -1,13 +1,10 @@
-"""Statistics of scores: summaries and intervals over seeds, over test examples, and over both.
-
-A metric is computed from how often each example is drawn, so that one matrix of counts scores all bootstrap draws at
-once; with every count 1 it is the metric itself.
-"""
+"""Statistics of scores: summaries and intervals over seeds, over test examples, and over both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import stdtrit
 
-Array = NDArray[np.float64]
+from analysis.metrics import COUNTED, METRICS, Array
 
 LEVEL = 0.95
 DRAWS = 10_000
@@ -24,6 +21,8 @@ BOOTSTRAP_MINIMUM = 5
 """Fewest scores with a bootstrap interval: of four, a nominal 95 % interval covers about 80 % (docs/RECORD.md)."""
 _CHUNK = 2**22
 """Counts held at once: 32 MiB."""
+_MOST_KEPT = 2**27
+"""Counts kept for further models, in bytes: those of up to 13,421 examples."""
 
 
 @dataclass(frozen=True)
@@ -125,63 +124,55 @@ def _student(freedom: float) -> float:
     return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
-def score(metric: str, prediction: NDArray, label: NDArray, counts: Array | None = None) -> Array:
-    """A metric of examples drawn `counts` times.
-
-    Args:
-        metric: one of `METRICS`.
-        prediction: (n,) predicted classes or values.
-        label: (n,) true classes or values.
-        counts: (draws, n) how often each example is drawn; None: each once.
-
-    Returns:
-        (draws,) scores as fractions; NaN where the metric is undefined.
-
-    Raises:
-        KeyError: if the metric is unknown.
-    """
-    weights = np.ones((1, len(label))) if counts is None else counts
-    return METRICS[metric](prediction, label, weights)
-
-
-def example_interval(metric: str, pairs: Sequence[tuple[NDArray, NDArray]], label: NDArray) -> tuple[Interval, float]:
-    """Difference of a metric by the paired bootstrap over test examples, averaged over seeds in each draw.
+def example_intervals(
+    metric: str, predictions: Sequence[NDArray], label: NDArray, differences: Sequence[Sequence[tuple[int, int]]]
+) -> list[tuple[Interval, float]]:
+    """Differences of a metric by the paired bootstrap over test examples, averaged over seeds in each draw.
 
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13: examples are drawn with replacement,
-    n of n, the same ones for both methods and all seeds; `DRAWS` draws from a generator seeded by `SEED`.
+    n of n, the same ones for all models; `DRAWS` draws from a generator seeded by `SEED`.
 
     Args:
         metric: one of `METRICS`.
-        pairs: per seed, the predictions (n,) of a method and of the baseline.
+        predictions: of each model (n,), every one scored once, however many differences it is in.
         label: (n,) the true classes or values.
+        differences: per difference and seed, the places in `predictions` of a method and of the baseline.
 
     Returns:
-        The difference with its 95 % percentile interval, and the variance of the draws.
+        Each difference with its 95 % percentile interval, and the variance of its draws.
     """
+    models = np.stack(predictions)
+    pairs = [np.array(places) for places in differences]
 
-    def difference(counts: Array | None) -> Array:
-        seeds = [score(metric, ours, label, counts) - score(metric, theirs, label, counts) for ours, theirs in pairs]
-        return np.mean(seeds, axis=0)
+    def averaged(counts: Array) -> Array:
+        scores = METRICS[metric](models, label, counts)
+        return np.stack([np.mean(scores[ours] - scores[theirs], axis=0) for ours, theirs in (p.T for p in pairs)])
 
-    draws = _over_examples(difference, len(label))
-    return Interval(float(difference(None)[0]), *_percentiles(draws)), float(draws.var())
+    draws = _over_examples(averaged, metric, len(label))
+    values = averaged(np.ones((1, len(label))))[:, 0]
+    return [
+        (Interval(float(value), *_percentiles(own)), float(own.var())) for value, own in zip(values, draws, strict=True)
+    ]
 
 
-def score_interval(metric: str, prediction: NDArray, label: NDArray) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of one model's metric over test examples.
-
-    Draws are those of `example_interval`.
+def score_intervals(metric: str, predictions: Sequence[NDArray], label: NDArray) -> list[tuple[float, float]]:
+    """95 % percentile bootstrap interval of each model's metric over test examples, on the draws of all differences.
 
     Args:
         metric: one of `METRICS`.
-        prediction: (n,) predicted classes or values.
+        predictions: of each model (n,).
         label: (n,) true classes or values.
     """
-    return _percentiles(_over_examples(lambda counts: score(metric, prediction, label, counts), len(label)))
+    models = np.stack(predictions)
+    draws = _over_examples(lambda counts: METRICS[metric](models, label, counts), metric, len(label))
+    return [_percentiles(own) for own in draws]
 
 
-def _over_examples(statistic: Callable[[Array], Array], n: int) -> Array:
-    return np.concatenate([statistic(counts) for counts in _bootstrap_counts(n)])
+def _over_examples(statistic: Callable[[Array], Array], metric: str, n: int) -> Array:
+    """A statistic (..., draws) of all draws of n examples."""
+    kind = np.float32 if metric in COUNTED else np.float64
+    kept = _kept_counts(n, DRAWS) if n * DRAWS <= _MOST_KEPT else _drawn_counts(n, DRAWS)
+    return np.concatenate([statistic(counts.astype(kind)) for counts in kept], axis=-1)
 
 
 def _percentiles(draws: Array) -> tuple[float, float]:
@@ -189,85 +180,17 @@ def _percentiles(draws: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _bootstrap_counts(n: int) -> Iterator[Array]:
+@lru_cache(maxsize=2)
+def _kept_counts(n: int, draws: int) -> tuple[NDArray[np.uint8], ...]:
+    """Kept, since all runs of a column are scored on the same draws."""
+    return tuple(_drawn_counts(n, draws))
+
+
+def _drawn_counts(n: int, draws: int) -> Iterator[NDArray[np.uint8]]:
     generator = np.random.default_rng(SEED)
     size = max(1, _CHUNK // n)
-    for start in range(0, DRAWS, size):
-        rows = min(size, DRAWS - start)
+    for start in range(0, draws, size):
+        rows = min(size, draws - start)
         drawn = generator.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-
-
-def _confusion(prediction: NDArray, label: NDArray, counts: Array) -> Array:
-    """Confusion matrices (draws, classes, classes), true class first."""
-    classes = int(max(prediction.max(), label.max())) + 1
-    cells = label.astype(np.int64) * classes + prediction.astype(np.int64)
-    return (counts @ np.eye(classes**2)[cells]).reshape(-1, classes, classes)
-
-
-def _accuracy(prediction: NDArray, label: NDArray, counts: Array) -> Array:
-    return counts @ (prediction == label).astype(np.float64) / counts.sum(1)
-
-
-def _f1(prediction: NDArray, label: NDArray, counts: Array) -> Array:
-    """F1 of class 1; 0 where it is neither predicted nor present, as in scikit-learn."""
-    hits, wrong = (prediction == 1) & (label == 1), (prediction == 1) ^ (label == 1)
-    doubled = 2 * (counts @ hits.astype(np.float64))
-    return _ratio(doubled, doubled + counts @ wrong.astype(np.float64), otherwise=0.0)
-
-
-def _matthews(prediction: NDArray, label: NDArray, counts: Array) -> Array:
-    """Matthews correlation of any number of classes (Gorodkin 2004); 0 where constant, as in scikit-learn."""
-    matrix = _confusion(prediction, label, counts)
-    true, predicted, total = matrix.sum(2), matrix.sum(1), matrix.sum((1, 2))
-    covariance = np.trace(matrix, axis1=1, axis2=2) * total - (true * predicted).sum(1)
-    variances = (total**2 - (true**2).sum(1)) * (total**2 - (predicted**2).sum(1))
-    return _ratio(covariance, np.sqrt(variances), otherwise=0.0)
-
-
-def _pearson(prediction: NDArray, label: NDArray, counts: Array) -> Array:
-    """Pearson correlation; undefined where either side is constant."""
-    return _correlation(prediction[None], label[None], counts)
-
-
-def _spearman(prediction: NDArray, label: NDArray, counts: Array) -> Array:
-    """Spearman correlation: Pearson's of the ranks within each draw, ties sharing their mean rank."""
-    return _correlation(_ranks(prediction, counts), _ranks(label, counts), counts)
-
-
-def _ranks(values: NDArray, counts: Array) -> Array:
-    """Mean rank (draws, n) that each example's value has among the examples drawn."""
-    order = np.argsort(values, kind="stable")
-    firsts = np.flatnonzero(np.r_[True, np.diff(values[order]) != 0])
-    drawn = np.add.reduceat(counts[:, order], firsts, axis=1)
-    mean_rank = np.cumsum(drawn, axis=1) - (drawn - 1) / 2
-    return mean_rank[:, np.searchsorted(values[order][firsts], values)]
-
-
-def _correlation(x: NDArray, y: NDArray, counts: Array) -> Array:
-    """Weighted Pearson correlation (draws,) of x and y, (draws, n) or (1, n)."""
-    total = counts.sum(1, keepdims=True)
-
-    def centred(values: NDArray) -> Array:
-        shifted = values.astype(np.float64)
-        shifted -= shifted[:, :1]  # a constant becomes 0 exactly
-        return shifted - (counts * shifted).sum(1, keepdims=True) / total
-
-    x, y = centred(x), centred(y)
-    variances = (counts * x**2).sum(1) * (counts * y**2).sum(1)
-    return _ratio((counts * x * y).sum(1), np.sqrt(variances), otherwise=np.nan)
-
-
-def _ratio(numerator: Array, denominator: Array, otherwise: float) -> Array:
-    return np.divide(numerator, denominator, out=np.full_like(numerator, otherwise), where=denominator > 0)
-
-
-METRICS: dict[str, Callable[[NDArray, NDArray, Array], Array]] = {
-    "accuracy": _accuracy,
-    "strict": _accuracy,  # of generated answers: right or wrong against a label of right
-    "lenient": _accuracy,
-    "f1": _f1,
-    "matthews_correlation": _matthews,
-    "pearson": _pearson,
-    "spearman": _spearman,
-}
+        # An example is drawn once on average, and never as often as a byte holds.
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.uint8)

@@ -228,7 +228,10 @@ def _mixed(runs: Sequence[Run]) -> list[str]:
     dirty = sum(run.environment["git_dirty"] is True for run in scored)
     texts = [f"{dirty} of {len(scored)} runs from a checkout with uncommitted changes"] if dirty else []
     for name in sorted({name for run in scored for name in run.environment} - {"git_dirty"}):
-        counts = Counter(_shown(run.environment.get(name)) for run in scored)
+        found = Counter(run.environment.get(name) for run in scored)
+        counts = Counter[str]()
+        for value, count in found.items():
+            counts[_shown(value)] += count
         if len(counts) > 1:
             texts.append(f"{name} differs: " + ", ".join(f"{value} (n={counts[value]})" for value in sorted(counts)))
     return texts

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 from scipy.special import chdtri
@@ -116,14 +115,16 @@ def _contrasts(groups: Sequence[Sequence[Value]]) -> int:
 
 
 def _reason(source: str, runs: Sequence[Run]) -> str:
-    pairs = [(a.seeds, b.seeds) for a, b in combinations(runs, 2) if a.seeds.get(source) != b.seeds.get(source)]
-    if not pairs:
+    if len({run.seeds.get(source) for run in runs}) < 2:
         return f"never varied ({len(runs)} scored runs)"
-    others = [{name for name in SOURCES if name != source and a.get(name) != b.get(name)} for a, b in pairs]
-    always = set.intersection(*others)
-    if always:
-        return f"moves together with {', '.join(name for name in SOURCES if name in always)}"
-    return "no two runs differ in it alone"
+    always = [name for name in SOURCES if name != source and _decides(name, source, runs)]
+    return f"moves together with {', '.join(always)}" if always else "no two runs differ in it alone"
+
+
+def _decides(name: str, source: str, runs: Sequence[Run]) -> bool:
+    """Whether runs that share the seed `name` share the seed `source`, so that `source` never varies without it."""
+    pairs = {(run.seeds.get(name), run.seeds.get(source)) for run in runs}
+    return len(pairs) == len({value for value, _ in pairs})
 
 
 def _with_share(component: Component, total: float) -> Component:
@@ -141,7 +142,10 @@ def _together(runs: Sequence[Run]) -> list[Run]:
         return len(set(values)), values, run.id
 
     chosen: list[Run] = []
+    taken: set[tuple[str, Value]] = set()
     for run in sorted(runs, key=order):
-        if varied and all(run.seeds.get(name) != other.seeds.get(name) for other in chosen for name in varied):
+        own = {(name, run.seeds.get(name)) for name in varied}
+        if own and taken.isdisjoint(own):
             chosen.append(run)
+            taken |= own
     return chosen

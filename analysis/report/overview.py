@@ -112,4 +112,4 @@ def _mixed(sections: Sequence[Section]) -> Iterable[str]:
 
 def _differing(runs: Sequence[Run]) -> set[str]:
     keys = {key for run in runs for key in run.environment}
-    return {key for key in keys if len({str(run.environment.get(key)) for run in runs}) > 1}
+    return {key for key in keys if len({run.environment.get(key) for run in runs}) > 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
 
+from analysis.statistics import Interval, example_intervals
 from schema.identity import VERSION as IDENTITY
 from schema.identity import run_id
 from schema.marks import hashed
@@ -204,6 +205,12 @@ def write_predictions(path: Path, prediction: NDArray, label: NDArray, ids: NDAr
         "logits": [[0.0, 1.0]] * len(splits),
     }
     pyarrow.parquet.write_table(pa.table(columns), path.with_name("predictions.parquet"))
+
+
+def example_interval(metric: str, pairs: Sequence[tuple[NDArray, NDArray]], label: NDArray) -> tuple[Interval, float]:
+    """`example_intervals` of one difference, from the predictions of a method and of the baseline per seed."""
+    models = [prediction for pair in pairs for prediction in pair]
+    return example_intervals(metric, models, label, [[(2 * seed, 2 * seed + 1) for seed in range(len(pairs))]])[0]
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from scipy import stats
 from analysis.statistics import (
     Interval,
     bootstrap_interval,
-    example_interval,
     median_interval,
-    score_interval,
+    score_intervals,
     seed_interval,
     summarize,
     two_level_interval,
 )
+from tests.analysis.conftest import example_interval
 
 
 def coverage(interval: Callable[[np.random.Generator], tuple[float, float]], truth: float, repeats: int) -> float:
@@ -121,7 +121,7 @@ def test_the_bootstrap_of_one_score_holds_its_level_for_the_given_model(monkeypa
 
     def interval(generator: np.random.Generator) -> tuple[float, float]:
         pairs, label = simulated(generator, 1, 400, seed_spread=0.0)
-        return score_interval("accuracy", pairs[0][0], label)
+        return score_intervals("accuracy", [pairs[0][0]], label)[0]
 
     assert coverage(interval, 0.8, 800) == pytest.approx(0.95, abs=error(800))
 

@@ -9,9 +9,9 @@ import pytest
 from analysis.cells import sections
 from analysis.differences import Difference, baseline_row, differences
 from analysis.records import InputError, read_runs
-from analysis.statistics import example_interval, seed_interval
+from analysis.statistics import seed_interval
 from analysis.tables import difference_table
-from tests.analysis.conftest import RecordWriter, record, write, write_predictions
+from tests.analysis.conftest import RecordWriter, example_interval, record, write, write_predictions
 
 
 def compared(folder: Path, baseline: str = "head") -> list[Difference]:

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
+from analysis.metrics import METRICS, score
 from analysis.statistics import (
-    METRICS,
     bootstrap_interval,
-    example_interval,
+    example_intervals,
     median_interval,
-    score,
     seed_interval,
     summarize,
     two_level_interval,
 )
+from tests.analysis.conftest import example_interval
 
 CLASSES: dict[str, Callable[[NDArray, NDArray], float]] = {
     "accuracy": accuracy_score,
@@ -186,3 +186,15 @@ def test_the_variance_over_examples_is_that_of_a_mean() -> None:
     gains = (ours == label).astype(float) - (theirs == label)
     _, variance = example_interval("accuracy", [(ours, theirs)], label)
     assert variance == pytest.approx(gains.var() / 500, rel=0.05)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_differences_drawn_together_are_those_drawn_alone(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    label, *models = generator.integers(2, size=(5, 60))
+    pairs = [[(0, 3), (1, 3)], [(2, 3)]]
+    together = example_intervals(metric, models, label, pairs)
+    alone = [example_interval(metric, [(models[a], models[b]) for a, b in own], label) for own in pairs]
+    assert together == alone
+    monkeypatch.setattr("analysis.statistics._MOST_KEPT", 0)  # drawn anew, as for many examples
+    assert example_intervals(metric, models, label, pairs) == together
