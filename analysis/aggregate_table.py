@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.aggregates import Estimate, Pool, aggregate, improvement, interquartile_mean, mean
+from analysis.aggregates import Estimate, Pool, aggregate, aggregate_improvement, interquartile_mean, mean
 from analysis.cells import Row, Section
 from analysis.records import Run
 from analysis.statistics import DRAWS
@@ -24,7 +24,7 @@ def estimates(pool: Pool, row: Row, base: Row | None) -> dict[str, Estimate | No
     return {
         "iqm": aggregate(interquartile_mean, scores),
         "mean": aggregate(mean, scores),
-        "improvement": aggregate(improvement, scores, 100 * pool.scores(base))
+        "improvement": aggregate_improvement(scores, 100 * pool.scores(base))
         if compared and base is not None
         else None,
     }

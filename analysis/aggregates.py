@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import trim_mean
 
 from analysis.cells import Row, Section
@@ -112,42 +114,68 @@ def improvement(ours: Array, theirs: Array) -> Array:
     Returns:
         (...,) the mean over tasks of the Mann-Whitney statistic as a share of pairs.
     """
+    return _wins(ours, theirs).mean((-3, -2, -1))
+
+
+def _wins(ours: Array, theirs: Array) -> Array:
+    """1, 0.5 or 0 of every pair of runs of a task: (..., tasks, seeds) twice to (..., tasks, seeds, other seeds)."""
     first, second = ours[..., :, None], theirs[..., None, :]
-    return ((first > second) + 0.5 * (first == second)).mean((-3, -2, -1))
+    return (first > second) + 0.5 * (first == second)
 
 
-def aggregate(statistic: Callable[..., Array], *scores: Array) -> Estimate:
-    """A statistic of one or two methods with its percentile interval by the stratified bootstrap.
+def aggregate(statistic: Callable[[Array], Array], scores: Array) -> Estimate:
+    """A statistic of (tasks, seeds) scores with its percentile interval by the stratified bootstrap.
 
-    Within each task, and each method alone, seeds are drawn with replacement; tasks are taken as given. `DRAWS` draws
-    from a generator seeded by `SEED`. No interval for one seed per task.
+    Within each task seeds are drawn with replacement; tasks are taken as given. `DRAWS` draws from a generator seeded
+    by `SEED`. No interval for one seed per task.
     """
-    value = float(statistic(*scores))
-    if any(part.shape[1] < 2 for part in scores):
+    value = float(statistic(scores))
+    if scores.shape[1] < 2:
         return Estimate(value, None, None)
-    generator = np.random.default_rng(SEED)
-    draws = statistic(*(_resampled(part, generator) for part in scores))
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(low), float(high))
+    (drawn,) = _drawn(DRAWS, scores.shape)
+    return Estimate(value, *_interval(statistic(np.take_along_axis(scores[None], drawn, axis=2))))
+
+
+def aggregate_improvement(ours: Array, theirs: Array) -> Estimate:
+    """`improvement` with the interval of `aggregate`, each method drawn alone.
+
+    How often each run is drawn, and which pairs of runs the method wins, give every draw without its pairs.
+    """
+    value = float(improvement(ours, theirs))
+    if min(ours.shape[1], theirs.shape[1]) < 2:
+        return Estimate(value, None, None)
+    first, second = (_counts(drawn) for drawn in _drawn(DRAWS, ours.shape, theirs.shape))
+    wins = _wins(ours, theirs)
+    draws = (first @ wins * second).sum((0, 2)) / wins.size
+    return Estimate(value, *_interval(draws))
 
 
 def performance_profile(scores: Array) -> Profile:
     """Share of the runs of all tasks with a score above each of `THRESHOLDS`; scores (tasks, seeds)."""
-    share = _shares(scores[None])[0]
+    above = (scores[..., None] > THRESHOLDS).astype(np.float64)
+    share = above.mean((0, 1))
     if scores.shape[1] < 2:
         return Profile(share, None, None)
-    draws = _shares(_resampled(scores, np.random.default_rng(SEED)))
+    (drawn,) = _drawn(DRAWS, scores.shape)
+    draws = (_counts(drawn) @ above).sum(0) / scores.size
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return Profile(share, low, high)
 
 
-def _shares(scores: Array) -> Array:
-    flat = scores.reshape(len(scores), -1)
-    return np.stack([(flat > threshold).mean(1) for threshold in THRESHOLDS], axis=1)
+def _interval(draws: Array) -> tuple[float, float]:
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
-def _resampled(scores: Array, generator: np.random.Generator) -> Array:
-    """Draws (draws, tasks, seeds) of scores (tasks, seeds), seeds drawn within each task."""
-    tasks, seeds = scores.shape
-    drawn = generator.integers(seeds, size=(DRAWS, tasks, seeds))
-    return np.take_along_axis(scores[None], drawn, axis=2)
+@lru_cache(maxsize=2)
+def _drawn(draws: int, *shapes: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
+    """Which seeds are drawn within each task, (draws, tasks, seeds) for each shape; kept, since rows share theirs."""
+    generator = np.random.default_rng(SEED)
+    return tuple(generator.integers(seeds, size=(draws, tasks, seeds)) for tasks, seeds in shapes)
+
+
+def _counts(drawn: NDArray[np.int64]) -> Array:
+    """How often each seed is drawn: (draws, tasks, seeds) places to (tasks, draws, seeds) counts."""
+    draws, tasks, seeds = drawn.shape
+    cells = drawn + seeds * np.arange(draws * tasks).reshape(draws, tasks, 1)
+    return np.bincount(cells.ravel(), minlength=drawn.size).reshape(drawn.shape).swapaxes(0, 1).astype(np.float64)

@@ -1,6 +1,6 @@
 """Figures from run records: what a figure shows and how it is drawn, apart from the files that it is written to."""
 
-from analysis.plots.catalogue import KINDS, figures
-from analysis.plots.figure import FORMATS, Figure, render
+from analysis.plots.catalogue import KINDS, built, figures, groups, named
+from analysis.plots.figure import FORMATS, Figure, Group, render
 
-__all__ = ["FORMATS", "KINDS", "Figure", "figures", "render"]
+__all__ = ["FORMATS", "KINDS", "Figure", "Group", "built", "figures", "groups", "named", "render"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from analysis.cells import sections
+from analysis.cells import Section, sections
 from analysis.plots.curves import curves
 from analysis.plots.figure import Figure, Group
 from analysis.plots.isometry import jacobian, occupancy, ratios, theta
@@ -52,13 +52,34 @@ def figures(runs: Sequence[Run], kinds: Iterable[str] = tuple(KINDS)) -> list[Fi
         InputError: if two runs of a cell have the same configuration and seeds, or a record changed since it was read.
         KeyError: if a kind is unknown.
     """
-    styles = Styles(run.method for run in runs)
-    builders = [KINDS[kind].build for kind in kinds]
-    groups = [Group(section, column, styles) for section in sections(runs) for column in section.columns]
-    found = [figure for group in groups for build in builders for figure in build(group)]
-    seen: Counter[str] = Counter()
-    for place, figure in enumerate(found):  # keys that differ in characters no file name takes
-        seen[figure.name] += 1
-        if seen[figure.name] > 1:
-            found[place] = replace(figure, name=f"{figure.name}--{seen[figure.name]}")
+    wanted = tuple(kinds)
+    return named(figure for group in groups(sections(runs)) for figure in built(group, wanted))
+
+
+def groups(found: Sequence[Section]) -> Iterator[Group]:
+    """The columns of all sections, which figures are made of."""
+    styles = Styles(row.method for section in found for row in section.rows)
+    return (Group(section, column, styles) for section in found for column in section.columns)
+
+
+def built(group: Group, kinds: Iterable[str] = tuple(KINDS)) -> list[Figure]:
+    """The figures of these kinds that a column gives; its records are read once and not kept.
+
+    Raises:
+        InputError: if a record changed since it was read.
+        KeyError: if a kind is unknown.
+    """
+    found = [figure for kind in kinds for figure in KINDS[kind].build(group)]
+    group.forget()
     return found
+
+
+def named(found: Iterable[Figure]) -> list[Figure]:
+    """Figures with a name of their own each, where keys differ in characters that no file name takes."""
+    seen: Counter[str] = Counter()
+    unique = []
+    for figure in found:
+        seen[figure.name] += 1
+        number = seen[figure.name]
+        unique.append(figure if number == 1 else replace(figure, name=f"{figure.name}--{number}"))
+    return unique

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import Any, Literal, TypeVar
 
 import matplotlib
@@ -26,6 +28,8 @@ _METADATA: Mapping[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "svg": {"Date": None, "Creator": None},
 }
+MOST_ROWS = 40
+"""Rows of a figure: a legend, or panels, of more could not be read."""
 _METRICS = {"matthews_correlation": "Matthews correlation", "pearson": "Pearson", "spearman": "Spearman", "f1": "F1"}
 
 Diagnostic = TypeVar("Diagnostic", bound=Measured)
@@ -107,12 +111,50 @@ class Group:
     _records: dict[str, Record] = field(default_factory=dict)
 
     def cells(self) -> list[tuple[Row, tuple[Run, ...]]]:
-        """The rows that have runs here, with these, in the order of their seeds."""
+        """The rows that figures show here, with their runs in the order of their seeds."""
+        return self._cells
+
+    @cached_property
+    def _cells(self) -> list[tuple[Row, tuple[Run, ...]]]:
         return [
-            (row, tuple(sorted(members, key=lambda run: (sorted(run.seeds.items()), run.id))))
-            for row, column, members in self.section.grid()
-            if column == self.column and members
+            (
+                row,
+                tuple(
+                    sorted(self.section.cells[row, self.column], key=lambda run: (sorted(run.seeds.items()), run.id))
+                ),
+            )
+            for row in self.section.rows
+            if row in self._shown
         ]
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        """The rows that have runs here."""
+        return [row for row in self.section.rows if (row, self.column) in self.section.cells]
+
+    @cached_property
+    def _shown(self) -> set[Row]:
+        """Of too many rows those that come first where each method's best row precedes any second best, and so on."""
+        if len(self._rows) <= MOST_ROWS:
+            return set(self._rows)
+        ranked: list[tuple[int, float, Row]] = []
+        for _, rows in groupby(self._rows, key=lambda row: row.method):
+            means = sorted(((self._mean(row), row) for row in rows), key=lambda pair: -pair[0])
+            ranked += [(rank, -mean, row) for rank, (mean, row) in enumerate(means)]
+        return {row for *_, row in sorted(ranked, key=lambda entry: entry[:2])[:MOST_ROWS]}
+
+    def _mean(self, row: Row) -> float:
+        scores = [run.score for run in self.section.cells[row, self.column] if run.score is not None]
+        return sum(scores) / len(scores) if scores else -math.inf
+
+    def _left_out(self) -> str:
+        """A sentence on the rows that no figure shows; nothing where all are shown."""
+        if len(self._rows) <= MOST_ROWS:
+            return ""
+        return (
+            f" Shown: {MOST_ROWS} of {len(self._rows):,} rows, of every method those of the highest means; "
+            "the tables have all."
+        )
 
     def scored(self) -> list[tuple[Row, tuple[Run, ...]]]:
         """The rows that have runs with a score here, with these."""
@@ -124,6 +166,10 @@ class Group:
         if run.id not in self._records:
             self._records[run.id] = run.record()
         return self._records[run.id]
+
+    def forget(self) -> None:
+        """Let go of the records: figures that were made hold their own numbers."""
+        self._records.clear()
 
     def measured(self, kind: type[Diagnostic]) -> Found[Diagnostic]:
         """Runs with a measured diagnostic of this kind, and what it is; none whose round trip broke."""
@@ -184,7 +230,7 @@ class Group:
             kind,
             _name([kind, part, *_key(self.column)]),
             f"{what}: {' '.join(heading.split())}",
-            caption,
+            caption + self._left_out(),
             data,
             self.column,
             width,

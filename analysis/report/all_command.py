@@ -9,12 +9,12 @@ from pathlib import Path
 from analysis.aggregate_command import write_aggregates
 from analysis.bench import read_benches
 from analysis.bench_command import write_bench
-from analysis.cells import sections
 from analysis.differences import baseline_row
 from analysis.isometry_command import FIGURES, write_isometry
-from analysis.plots import FORMATS, KINDS, figures
+from analysis.plots import FORMATS, KINDS
 from analysis.plots_command import write_plots
 from analysis.records import InputError, read_runs
+from analysis.report.material import material
 from analysis.report.report_command import write_report
 from analysis.table_command import write_tables
 from analysis.variance_command import write_variance
@@ -40,16 +40,15 @@ def write_all(folder: Path, out: Path, baseline: str | None) -> None:
     """
     runs = read_runs(folder)
     benches = read_benches([folder / "bench"]) if any((folder / "bench").glob("*.json")) else []
-    found = sections(runs)
+    found = material(runs, folder)
     if baseline is not None:
-        baseline_row(found, baseline)
-    drawn = figures(runs)
-    isometry, others = ([f for f in drawn if (f.kind in FIGURES) is own] for own in (True, False))
+        baseline_row(found.sections, baseline)
+    isometry, others = ([f for f in found.figures if (f.kind in FIGURES) is own] for own in (True, False))
     write_tables(runs, folder, out / "tables", baseline)
     _if_any("aggregates", lambda: write_aggregates(runs, folder, out / "aggregates", baseline))
     _if_any("variance", lambda: write_variance(runs, folder, out / "variance"))
     _if_any("isometry", lambda: write_isometry(runs, isometry, folder, out / "isometry"))
-    if found:
+    if found.sections:
         write_plots(runs, others, out / "plots", FORMATS, [kind for kind in KINDS if kind not in FIGURES])
     else:
         print("skipped plots: all runs are trials of a search")
@@ -57,7 +56,7 @@ def write_all(folder: Path, out: Path, baseline: str | None) -> None:
         write_bench(benches, out / "bench")
     else:
         print(f"skipped bench: {folder / 'bench'} holds no record")
-    write_report(runs, drawn, folder, out / "report.html", baseline)
+    write_report(found, out / "report.html", baseline)
 
 
 def _if_any(name: str, write: Callable[[], None]) -> None:

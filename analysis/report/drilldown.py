@@ -1,7 +1,9 @@
-"""What the page knows of every run, as data for its script; parts that runs share are kept once."""
+"""What the page knows of every run, as data for its script, which opens it where it is asked for."""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from analysis.cells import Section
+from analysis.plots import Group
 from analysis.records import Run, Value
 from schema.record import History, Record
 
@@ -22,35 +24,29 @@ _BULK = ("path", "curves", "layers", "surface")
 """Parts of diagnostics that are drawn in plots and too long to list."""
 
 
-class Pool:
-    """Values by number, equal ones once: most runs of a table share most of their configuration."""
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self._numbers: dict[str, int] = {}
-
-    def add(self, value: Any) -> int:
-        """The number of a JSON value."""
-        number = self._numbers.setdefault(json.dumps(value, sort_keys=True), len(self.values))
-        if number == len(self.values):
-            self.values.append(value)
-        return number
-
-
-def drilldown(section: Section, folder: Path, pool: Pool) -> dict[str, dict[str, Any]]:
-    """The data of every run of a section, by id; paths are relative to the folder that was read.
+def details(group: Group, folder: Path) -> dict[str, str]:
+    """What the page says of every run of a column, as JSON, by id; paths are relative to the folder that was read.
 
     Raises:
         InputError: if a record has changed since it was read.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for column in section.columns:
-        members = section.runs(column=column)
-        differing = _differing(members)
-        for run in members:
-            own = {key: run.settings[key] for key in differing if run.settings.get(key) is not None}
-            found[run.id] = _run(run, run.record(), own, folder, pool)
+    members = group.section.runs(column=group.column)
+    differing = _differing(members)
+    found: dict[str, str] = {}
+    for run in members:
+        own = {key: run.settings[key] for key in differing if run.settings.get(key) is not None}
+        content = portable(_run(run, group.record(run), own, folder))
+        found[run.id] = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return found
+
+
+def packed(runs: Sequence[str]) -> str:
+    """The details of some runs as a script can open them: a JSON list, in gzip, in base64.
+
+    Runs of a cell share most of their text, which compression keeps once.
+    """
+    text = f"[{','.join(runs)}]"
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
@@ -59,10 +55,10 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     return sorted(key for key in keys if len({run.settings.get(key) for run in runs}) > 1)
 
 
-def _run(run: Run, record: Record, own: dict[str, Value], folder: Path, pool: Pool) -> dict[str, Any]:
-    content = {
-        "config": {name: pool.add(portable(value)) for name, value in _given(record.config).items()},
-        "provenance": {name: pool.add(portable(value)) for name, value in _given(record.provenance).items()},
+def _run(run: Run, record: Record, own: dict[str, Value], folder: Path) -> dict[str, Any]:
+    return {
+        "config": _given(record.config),
+        "provenance": _given(record.provenance),
         "cost": _given(record.cost),
         "curves": curves(record.history, run.column.metric),
         "diagnostics": {name: _scalars(value) for name, value in _given(record.diagnostics).items() if value},
@@ -78,7 +74,6 @@ def _run(run: Run, record: Record, own: dict[str, Value], folder: Path, pool: Po
         "sizes": _given(record.sizes),
         "state": run.state,
     }
-    return portable(content)
 
 
 def _given(part: BaseModel) -> dict[str, Any]:

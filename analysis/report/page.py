@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +18,15 @@ from analysis.cells import Row, Section
 from analysis.differences import differences
 from analysis.publication import publication_table
 from analysis.records import Run
-from analysis.report.drilldown import Pool, drilldown
+from analysis.report.drilldown import packed
 from analysis.report.grids import Cell, Grid, difference_grid, score_grid
-from analysis.report.overview import Overview, overview
+from analysis.report.overview import overview
 from analysis.tables import Table, score_table
 from analysis.variance_table import decomposed, variance_table
 from schema.key import Key
 
+TOGETHER = 50
+"""Runs of a cell that the page opens at once."""
 _FILES = Path(__file__).parent
 
 
@@ -89,7 +91,8 @@ def page(
     sections: Sequence[Section],
     baselines: Sequence[Row | None],
     plots: Sequence[Plot],
-    folder: Path,
+    details: Mapping[str, str],
+    undrawn: str = "",
 ) -> str:
     """The report as one HTML file that asks for nothing else.
 
@@ -98,16 +101,26 @@ def page(
         sections: the tables made from them.
         baselines: per section, the row that differences are taken to; None: no differences.
         plots: drawn below the tables.
-        folder: what paths of records are relative to.
-
-    Raises:
-        InputError: if a record has changed since it was read.
+        details: what the page says of every run, as JSON, by id.
+        undrawn: a sentence on plots that are left out; nothing where there are none.
     """
     parts = [
         _part(number, section, baseline)
         for number, (section, baseline) in enumerate(zip(sections, baselines, strict=True), start=1)
     ]
-    return _render(overview=overview(runs, sections), parts=parts, plots=plots, data=_data(parts, folder))
+    cells = [cell for cell in _cells(parts) if cell["runs"]]
+    blocks: list[str] = []
+    for cell in cells:
+        cell["block"] = len(blocks)
+        blocks += (packed([details[run] for run in own]) for own in _blocks(cell["runs"]))
+    return _render(
+        overview=overview(runs, sections),
+        parts=parts,
+        plots=plots,
+        undrawn=undrawn,
+        data={"cells": cells, "together": TOGETHER},
+        blocks=blocks,
+    )
 
 
 def _part(number: int, section: Section, baseline: Row | None) -> Part:
@@ -147,18 +160,18 @@ def _further(notes: Sequence[str], above: Sequence[str]) -> tuple[str, ...]:
     return tuple(note for note in notes if note not in above)
 
 
-def _data(parts: Sequence[Part], folder: Path) -> dict[str, Any]:
-    """What the script opens: cells with their numbers and the ids of their runs, the runs, and what runs share."""
-    pool = Pool()
-    runs: dict[str, Any] = {}
-    cells = []
+def _cells(parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
+    """What the script says of the cells with a run: their numbers, and the ids of their runs."""
     for part in parts:
-        runs |= drilldown(part.section, folder, pool)
         grids = [{line.label: line.cells for line in grid.lines} for grid in part.grids]
         for row in part.section.rows:
             lines = [found[row.label] for found in grids if row.label in found]
-            cells += [_cell(row, *shown) for shown in zip(part.section.columns, *lines, strict=True)]
-    return {"cells": [cell for cell in cells if cell["runs"]], "pool": pool.values, "runs": runs}
+            yield from (_cell(row, *shown) for shown in zip(part.section.columns, *lines, strict=True))
+
+
+def _blocks(runs: Sequence[str]) -> list[Sequence[str]]:
+    """The runs of a cell in blocks that are opened one at a time."""
+    return [runs[start : start + TOGETHER] for start in range(0, len(runs), TOGETHER)]
 
 
 def _cell(row: Row, column: Key, *shown: Cell) -> dict[str, Any]:
@@ -167,7 +180,7 @@ def _cell(row: Row, column: Key, *shown: Cell) -> dict[str, Any]:
     return {"about": ", ".join(about), "numbers": numbers, "row": row.label, "runs": shown[0].runs}
 
 
-def _render(**content: Overview | Sequence[Part] | Sequence[Plot] | dict[str, Any]) -> str:
+def _render(**content: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(_FILES),
         autoescape=True,

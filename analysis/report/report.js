@@ -119,8 +119,6 @@ function folded(title, content, open = false) {
   return view;
 }
 
-const unpooled = (numbers) => Object.fromEntries(Object.entries(numbers).map(([key, number]) => [key, data.pool[number]]));
-
 function chart(title, curve, best) {
   const drawn = curve.points.filter(([, y]) => y !== null);
   if (!drawn.length) return null;
@@ -152,7 +150,6 @@ function chart(title, curve, best) {
 }
 
 function runView(run, open) {
-  const { curves, differing } = run;
   const seeds = [...new Set(Object.values(run.seeds))];
   const score = run.score === null ? run.state : run.score.toFixed(2);
   const view = html("details", { class: "run", "data-id": run.id },
@@ -160,7 +157,16 @@ function runView(run, open) {
       html("b", { class: run.state === "ok" ? "score" : "score bad" }, score),
       html("span", {}, seeds.length === 1 ? `seed ${seeds[0]}` : "several seeds"),
       html("span", {}, html("code", {}, run.id)),
-      html("span", { class: run.state === "ok" ? "state" : "state bad" }, run.state)),
+      html("span", { class: run.state === "ok" ? "state" : "state bad" }, run.state)));
+  if (open) view.append(...runContent(run));
+  else view.addEventListener("toggle", () => view.append(...runContent(run)), { once: true });
+  view.open = open;
+  return view;
+}
+
+function runContent(run) {
+  const { curves, differing } = run;
+  return [
     html("p", {}, "Record: ", html("code", { class: "record" }, run.record), " ", html("a", { href: `#run-${run.id}` }, "Link to this run")),
     run.error ? html("p", { class: "error" }, `${run.error.type}: ${run.error.message}`) : null,
     html("div", { class: "charts" },
@@ -173,27 +179,53 @@ function runView(run, open) {
       pairs("Sizes", run.sizes),
       pairs("Cost", run.cost),
       pairs("Round trip", run.round_trip)),
-    Object.entries(run.diagnostics).map(([name, value]) => folded(`Diagnostics: ${name}`, value, name === "isometry")),
-    folded("Full configuration", unpooled(run.config)),
-    folded("Provenance", unpooled(run.provenance)));
-  view.open = open;
-  return view;
+    ...Object.entries(run.diagnostics).map(([name, value]) => folded(`Diagnostics: ${name}`, value, name === "isometry")),
+    folded("Full configuration", run.config),
+    folded("Provenance", run.provenance),
+  ].filter((part) => part !== null);
 }
 
 const dialog = document.getElementById("drilldown");
+let wanted = null;
 
-function showRun(id) {
+// A block of runs stays compressed until it is looked at.
+async function unpacked(number) {
+  const packed = atob(document.getElementById(`block-${number}`).textContent);
+  const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+// Links to the first run of each block, where a cell has more runs than are shown at once.
+function further(cell, shown) {
+  if (cell.runs.length <= data.together) return null;
+  const starts = cell.runs.map((_, i) => i).filter((i) => i % data.together === 0);
+  const range = (start) => `${start + 1} to ${Math.min(start + data.together, cell.runs.length)}`;
+  const link = (start, number) => html("a", number === shown ? { "aria-current": "true" } : { href: `#run-${cell.runs[start]}` }, range(start));
+  return html("nav", { class: "further", "aria-label": "runs" }, `${cell.runs.length} runs: `, starts.flatMap((start, number) => [link(start, number), " "]));
+}
+
+async function showRun(id) {
+  wanted = id;
   const cell = data.cells.find((entry) => entry.runs.includes(id));
   const message = document.getElementById("message");
   message.hidden = Boolean(cell);
   if (!cell) return (message.textContent = `No run ${id} in the tables of this report.`);
   document.getElementById("drilldown-title").textContent = cell.row;
   const numbers = cell.numbers.map(([title, shown]) => html("div", {}, html("dt", {}, title), html("dd", {}, shown)));
-  const runs = cell.runs.map((own) => runView(data.runs[own], own === id));
-  dialog.querySelector(".body").replaceChildren(html("p", { class: "key" }, cell.about), html("dl", { class: "numbers" }, numbers), ...runs);
+  const block = Math.floor(cell.runs.indexOf(id) / data.together);
+  const head = [html("p", { class: "key" }, cell.about), html("dl", { class: "numbers" }, numbers), further(cell, block)].filter((part) => part !== null);
+  const body = dialog.querySelector(".body");
+  body.replaceChildren(...head);
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
-  if (id !== cell.runs[0]) runs[cell.runs.indexOf(id)].scrollIntoView();
+  try {
+    const runs = await unpacked(cell.block + block);
+    if (wanted !== id) return;
+    body.replaceChildren(...head, ...runs.map((run) => runView(run, run.id === id)));
+    if (id !== runs[0].id) body.querySelector(".run[open]").scrollIntoView();
+  } catch (error) {
+    body.append(html("p", { class: "error" }, `This browser cannot open the runs of a cell (${error.message}).`));
+  }
 }
 
 function followLink() {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.cells import sections
 from analysis.differences import baseline_row
-from analysis.plots import Figure, figures, render
-from analysis.records import InputError, Run, read_runs
+from analysis.plots import Figure, render
+from analysis.records import InputError, read_runs
+from analysis.report.material import Material, material
 from analysis.report.page import Plot, page
 
 
@@ -28,22 +27,23 @@ def _execute(options: argparse.Namespace) -> None:
         raise InputError(
             [f"--out={out}: the page is HTML and may replace nothing else; accepted: a name ending in .html"]
         )
-    runs = read_runs(options.folder)
-    write_report(runs, figures(runs), options.folder, out, options.baseline)
+    write_report(material(read_runs(options.folder), options.folder), out, options.baseline)
 
 
-def write_report(runs: Sequence[Run], figures: Sequence[Figure], folder: Path, out: Path, baseline: str | None) -> None:
-    """Write the page of runs and their figures; paths of records are relative to `folder`.
+def write_report(found: Material, out: Path, baseline: str | None) -> None:
+    """Write the page of what was found in a folder.
 
     Raises:
-        InputError: if no row is the baseline, or a record has changed since it was read.
+        InputError: if no row is the baseline.
         OSError: if the file cannot be written.
     """
-    found = sections(runs)
-    baselines = [None] * len(found) if baseline is None else baseline_row(found, baseline)
-    text = page(runs, found, baselines, [_plot(figure) for figure in figures], folder)
+    rows = [None] * len(found.sections) if baseline is None else baseline_row(found.sections, baseline)
+    plots = [_plot(figure) for figure in found.figures]
+    text = page(found.runs, found.sections, rows, plots, found.details, found.undrawn)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
+    if found.undrawn:
+        print(found.undrawn)
     print(f"written to {out}")
 
 

@@ -12,6 +12,7 @@ from analysis.aggregates import (
     THRESHOLDS,
     Pool,
     aggregate,
+    aggregate_improvement,
     improvement,
     interquartile_mean,
     mean,
@@ -20,6 +21,7 @@ from analysis.aggregates import (
 )
 from analysis.cells import sections
 from analysis.records import read_runs
+from analysis.statistics import DRAWS, SEED
 from tests.analysis.conftest import record, write
 
 
@@ -92,6 +94,22 @@ def test_generated_tasks_are_never_aggregated_with_real_ones_nor_one_task_with_i
     first, second = pooled(runs, *generated, *real)
     assert str(first.reason).startswith("glue/sst2: more than one column")
     assert {column.task for column in second.columns} == {"embedded/glue/sst2", "embedded/glue/rte"}
+
+
+def test_draws_of_an_improvement_and_of_a_profile_are_those_of_resampled_runs() -> None:
+    ours, theirs = np.round(scores(0, 4, 5), 1), np.round(scores(1, 4, 3), 1)  # with ties
+    generator = np.random.default_rng(SEED)
+    first, second = (
+        np.take_along_axis(own[None], generator.integers(own.shape[1], size=(DRAWS, *own.shape)), axis=2)
+        for own in (ours, theirs)
+    )
+    expected = np.quantile(improvement(first, second), [0.025, 0.975])
+    assert aggregate_improvement(ours, theirs) == pytest.approx((improvement(ours, theirs), *expected))
+    assert aggregate_improvement(ours, theirs[:, :1]).low is None
+    found = performance_profile(ours)
+    shares = [(first > threshold).mean((1, 2)) for threshold in THRESHOLDS]
+    assert found.low == pytest.approx(np.quantile(shares, 0.025, axis=1))
+    assert found.high == pytest.approx(np.quantile(shares, 0.975, axis=1))
 
 
 @pytest.mark.slow

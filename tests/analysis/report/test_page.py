@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,10 @@ import numpy as np
 import pytest
 
 from analysis.__main__ import main
-from analysis.cells import sections
 from analysis.differences import baseline_row
 from analysis.records import read_runs
-from analysis.report.drilldown import MOST_POINTS, Pool, curves, drilldown, portable
+from analysis.report.drilldown import MOST_POINTS, curves, portable
+from analysis.report.material import material
 from analysis.report.page import Plot, page
 from schema.record import History
 from tests.analysis.conftest import record, write, write_predictions
@@ -23,33 +26,32 @@ from tests.analysis.report.conftest import EVIL, HISTORY, fill
 
 
 class Reader(HTMLParser):
-    """Tags with their attributes, and the text of the data block."""
+    """Tags with their attributes, and the texts of scripts with an id."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.data = ""
-        self._inside = False
+        self.blocks: dict[str, str] = {}
+        self._inside: str | None = None
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self._inside = dict(attrs).get("id") == "data"
+        self._inside = dict(attrs).get("id") if tag == "script" else None
 
     def handle_endtag(self, tag: str) -> None:
-        self._inside = False
+        self._inside = None
 
     def handle_data(self, data: str) -> None:
         if self._inside:
-            self.data += data
+            self.blocks[self._inside] = self.blocks.get(self._inside, "") + data
 
 
-def drawn(folder: Path, baseline: str | None = None) -> str:
-    """The page without plots, which take the most time."""
-    runs = read_runs(folder)
-    tables = sections(runs)
-    rows = baseline_row(tables, baseline) if baseline else [None] * len(tables)
-    return page(runs, tables, rows, [], folder)
+def drawn(folder: Path, baseline: str | None = None, plots: Sequence[Plot] = ()) -> str:
+    """The page without plots of its own, which take the most time."""
+    found = material(read_runs(folder), folder, most=0)
+    rows = baseline_row(found.sections, baseline) if baseline else [None] * len(found.sections)
+    return page(found.runs, found.sections, rows, plots, found.details)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,19 @@ def text(filled: Path) -> str:
     return drawn(filled, "head")
 
 
-def data_of(text: str) -> dict[str, Any]:
-    return json.loads(Reader(text).data)
+def cells_of(text: str) -> list[dict[str, Any]]:
+    return json.loads(Reader(text).blocks["data"])["cells"]
+
+
+def runs_of(text: str) -> dict[str, dict[str, Any]]:
+    """What the page says of every run, by id, of the blocks of all cells in turn."""
+    content = {name: block for name, block in Reader(text).blocks.items() if name.startswith("block-")}
+    blocks = [json.loads(gzip.decompress(base64.b64decode(content[f"block-{i}"]))) for i in range(len(content))]
+    together = json.loads(Reader(text).blocks["data"])["together"]
+    for cell in cells_of(text):
+        ids = [run["id"] for block in blocks[cell["block"] :][: -(-len(cell["runs"]) // together)] for run in block]
+        assert ids == cell["runs"]
+    return {run["id"]: run for block in blocks for run in block}
 
 
 @pytest.mark.slow
@@ -70,20 +83,22 @@ def test_the_page_with_its_plots_asks_for_nothing_else(filled: Path) -> None:
     addresses = [a[name] or "" for _, a in tags for name in ("src", "href") if name in a]
     assert addresses
     assert [address for address in addresses if not address.startswith(("#", "data:"))] == []
-    assert [tag for tag, _ in tags].count("script") == 2
+    scripts = [attributes.get("type") for tag, attributes in tags if tag == "script"]
+    assert scripts.count(None) == 1
+    assert set(scripts) == {None, "application/json", "text/plain"}
 
 
 def test_every_run_of_every_cell_is_in_the_data_with_what_its_record_says(filled: Path, text: str) -> None:
-    data = data_of(text)
+    runs, cells = runs_of(text), cells_of(text)
     records = {r["id"]: (path, r) for path in filled.rglob("record.json") for r in [json.loads(path.read_text())]}
-    assert set(data["runs"]) == {run for cell in data["cells"] for run in cell["runs"]} == set(records)
-    for identity, run in data["runs"].items():
+    assert set(runs) == {run for cell in cells for run in cell["runs"]} == set(records)
+    for identity, run in runs.items():
         path, content = records[identity]
         assert run["record"] == path.relative_to(filled).as_posix()
-        assert {name: data["pool"][number] for name, number in run["config"].items()} == portable(content["config"])
+        assert run["config"] == portable(content["config"])
         assert run["sizes"] == content["sizes"]
         assert run["error"] == content["error"]
-    cell = next(cell for cell in data["cells"] if cell["row"] == "lora, r=8")
+    cell = next(cell for cell in cells if cell["row"] == "lora, r=8")
     assert cell["numbers"][0] == ["Score", "85.00 ± 3.54 [53.23, 116.77] n=2, over seeds"]
     assert cell["numbers"][1][1].startswith("+12.25 [")
 
@@ -91,8 +106,8 @@ def test_every_run_of_every_cell_is_in_the_data_with_what_its_record_says(filled
 def test_text_from_records_is_escaped(text: str) -> None:
     assert EVIL not in text
     assert "<img src=x" not in text
-    assert EVIL in {run["error"]["message"] for run in data_of(text)["runs"].values() if run["error"]}
-    assert EVIL in {cell["row"] for cell in data_of(text)["cells"]}
+    assert EVIL in {run["error"]["message"] for run in runs_of(text).values() if run["error"]}
+    assert EVIL in {cell["row"] for cell in cells_of(text)}
 
 
 def test_summary_counts_and_warns(text: str) -> None:
@@ -181,7 +196,7 @@ def test_curves_are_thinned_keep_their_ends_and_say_so() -> None:
 
 
 def test_diagnostics_keep_numbers_and_leave_out_what_is_plotted(text: str) -> None:
-    runs = data_of(text)["runs"]
+    runs = runs_of(text)
     (found,) = [run["diagnostics"]["isometry"] for run in runs.values() if run["diagnostics"]]
     recorded = isometry("gpart")
     assert recorded["path"]
@@ -196,32 +211,9 @@ def test_integers_that_a_script_cannot_hold_are_text() -> None:
     assert portable({"a": [2**60, 2**53, True]}) == {"a": [str(2**60), 2**53, True]}
 
 
-def test_equal_parts_are_kept_once(filled: Path) -> None:
-    pool = Pool()
-    (section, *_) = sections(read_runs(filled))
-    found = drilldown(section, filled, pool)
-    assert len({run["config"]["backbone"] for run in found.values()}) == 1
-    assert pool.add({"b": 1, "a": 2}) == pool.add({"a": 2, "b": 1})
-
-
-@pytest.mark.slow
-def test_five_hundred_runs_stay_below_three_megabytes(runs: Path) -> None:
-    for seed in range(100):
-        for d in range(5):
-            write(runs, record(seed=seed, d=1000 + d, score=0.5 + seed / 1000, history=HISTORY))
-    found = read_runs(runs)
-    tables = sections(found)
-    text = page(found, tables, [None], [], runs)
-    assert len(data_of(text)["runs"]) == 500
-    assert len(text) < 3e6
-
-
 def test_plots_are_images_with_captions(filled: Path) -> None:
-    runs = read_runs(filled)
-    tables = sections(runs)
     svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>"
-    plots = [Plot(runs[0].column, "A <plot>", "What it shows", (2, 1), svg)]
-    text = page(runs, tables, [None] * len(tables), plots, filled)
+    text = drawn(filled, plots=[Plot(read_runs(filled)[0].column, "A <plot>", "What it shows", (2, 1), svg)])
     (image,) = [attributes for tag, attributes in Reader(text).tags if tag == "img"]
     assert (image["loading"], image["width"], image["height"]) == ("lazy", "192", "96")
     assert (image["alt"] or "").startswith("A <plot>: ")
