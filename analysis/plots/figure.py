@@ -28,7 +28,7 @@ _METADATA: Mapping[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "svg": {"Date": None, "Creator": None},
 }
-MOST_ROWS = 40
+MOST_ROWS = 24
 """Rows of a figure: a legend, or panels, of more could not be read."""
 _METRICS = {"matthews_correlation": "Matthews correlation", "pearson": "Pearson", "spearman": "Spearman", "f1": "F1"}
 

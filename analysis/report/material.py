@@ -11,7 +11,7 @@ from analysis.plots import Figure, built, groups, named
 from analysis.records import Run
 from analysis.report.drilldown import details
 
-MOST_FIGURES = 64
+MOST_FIGURES = 24
 """Figures after which no further column is drawn: a page of more takes minutes to make, and no one looks at them."""
 
 
