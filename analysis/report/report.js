@@ -201,7 +201,7 @@ function further(cell, shown) {
   const starts = cell.runs.map((_, i) => i).filter((i) => i % data.together === 0);
   const range = (start) => `${start + 1} to ${Math.min(start + data.together, cell.runs.length)}`;
   const link = (start, number) => html("a", number === shown ? { "aria-current": "true" } : { href: `#run-${cell.runs[start]}` }, range(start));
-  return html("nav", { class: "further", "aria-label": "runs" }, `${cell.runs.length} runs: `, starts.flatMap((start, number) => [link(start, number), " "]));
+  return html("nav", { class: "further", "aria-label": "runs" }, `${cell.runs.length} runs:`, starts.map(link));
 }
 
 async function showRun(id) {

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import main
+from tests.analysis.conftest import record, write
 
+WebDriverWait = pytest.importorskip("selenium.webdriver.support.wait", reason="selenium is not installed").WebDriverWait
 pytestmark = pytest.mark.slow
 
 Opener = Callable[..., Any]
@@ -67,6 +69,17 @@ def find(page: Any, selector: str) -> list[Any]:
     return page.find_elements("css selector", selector)
 
 
+def open_runs(page: Any, button: Any) -> list[Any]:
+    """Press a number, and wait for its runs, which are unpacked on the way."""
+    button.click()
+    return shown_runs(page)
+
+
+def shown_runs(page: Any) -> list[Any]:
+    """The runs of the open cell."""
+    return WebDriverWait(page, 10).until(lambda _: find(page, ".run"))
+
+
 def column(page: Any, number: int) -> list[tuple[str, str]]:
     """Label and number of the visible rows of the first table, from top to bottom."""
     rows = [row for row in find(page, "#table-1 h3:first-of-type + .scroll tbody tr") if row.is_displayed()]
@@ -81,7 +94,7 @@ def heading(page: Any, text: str) -> Any:
 def test_the_page_loads_from_disk_without_errors_or_requests(opened: Opener, browser: Any) -> None:
     browser.get_log("performance")
     page = opened()
-    find(page, "button.cell")[0].click()
+    open_runs(page, find(page, "button.cell")[0])
     assert page.get_log("browser") == []
     assert page.execute_script("return window.broken") is None
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
@@ -135,7 +148,7 @@ def test_text_and_boxes_filter_rows_and_columns(opened: Opener) -> None:
 def test_a_number_opens_its_runs_and_escape_closes_them(opened: Opener, filled: Path) -> None:
     page = opened()
     (button,) = [b for b in find(page, "button.cell") if b.text.startswith("85.00")]
-    button.click()
+    open_runs(page, button)
     assert find(page, "#drilldown-title")[0].text == "lora, r=8"
     records = {path.parent.name: json.loads(path.read_text()) for path in filled.rglob("lora/*/record.json")}
     assert {run.get_attribute("data-id") for run in find(page, ".run")} == set(records)
@@ -156,6 +169,32 @@ def test_a_number_opens_its_runs_and_escape_closes_them(opened: Opener, filled: 
     assert "#" not in page.current_url
 
 
+def test_a_run_is_filled_when_it_is_opened(opened: Opener) -> None:
+    page = opened()
+    (button,) = [b for b in find(page, "button.cell") if b.text.startswith("85.00")]
+    _, second = open_runs(page, button)
+    assert not find(second, ".record")
+    find(second, "summary")[0].click()
+    WebDriverWait(page, 10).until(lambda _: find(second, ".record"))
+    assert second.get_attribute("data-id") in find(second, ".record")[0].text
+
+
+def test_many_runs_of_a_cell_are_shown_in_parts(browser: Any, tmp_path: Path) -> None:
+    ids = {seed: write(tmp_path, record(seed=seed)).parent.name for seed in range(60)}
+    assert main(["report", str(tmp_path)]) == 0
+    browser.get((tmp_path / "report.html").as_uri())
+    assert len(open_runs(browser, find(browser, "button.cell")[0])) == 50
+    assert find(browser, ".further")[0].text == "60 runs:\n1 to 50\n51 to 60"
+    find(browser, ".further a[href]")[0].click()
+    WebDriverWait(browser, 10).until(lambda _: len(find(browser, ".run")) == 10)
+    shown = {run.get_attribute("data-id") for run in find(browser, ".run")}
+    assert shown == {ids[seed] for seed in range(50, 60)}
+    browser.get("about:blank")
+    browser.get(f"{(tmp_path / 'report.html').as_uri()}#run-{ids[55]}")
+    shown_runs(browser)
+    assert find(browser, ".run[open]")[0].get_attribute("data-id") == ids[55]
+
+
 def test_going_back_closes_the_runs(opened: Opener) -> None:
     page = opened()
     find(page, "button.cell")[0].click()
@@ -168,6 +207,7 @@ def test_going_back_closes_the_runs(opened: Opener) -> None:
 def test_a_link_opens_its_run(opened: Opener, filled: Path) -> None:
     (path, _) = sorted(filled.rglob("gpart/*/record.json"), key=lambda p: "rte" not in str(p))[:2]
     page = opened(f"#run-{path.parent.name}")
+    shown_runs(page)
     (run,) = find(page, f".run[open][data-id='{path.parent.name}']")
     assert find(run, "summary .score")[0].text == "62.50"
     assert str(2**60) in run.text
@@ -180,7 +220,7 @@ def test_a_link_opens_its_run(opened: Opener, filled: Path) -> None:
 def test_a_failed_run_shows_its_error_as_text(opened: Opener) -> None:
     page = opened()
     (button,) = [b for b in find(page, "#table-1 button.cell") if b.text.startswith("1 error")][:1]
-    button.click()
+    open_runs(page, button)
     assert "</script><script>window.broken=1</script>" in find(page, "dialog .error")[0].text
     assert page.execute_script("return window.broken") is None
 
@@ -191,7 +231,7 @@ def test_text_can_be_read_in_light_and_dark(opened: Opener, scheme: str) -> None
     least = page.execute_script(CONTRAST, "body *:not(dialog *)")
     assert len(least) > 50
     assert least[0][0] >= 4.5, least[0]
-    find(page, "button.cell")[0].click()
+    open_runs(page, find(page, "button.cell")[0])
     least = page.execute_script(CONTRAST, "dialog *")
     assert len(least) > 30
     assert least[0][0] >= 4.5, least[0]
@@ -217,7 +257,7 @@ def test_a_narrow_screen_never_scrolls_the_page_sideways(opened: Opener, fragmen
     page = opened(width=360)
     if fragment:
         page.execute_script("document.querySelector('button.cell').click()")
-        page.execute_async_script("setTimeout(arguments[0], 100)")
+        shown_runs(page)
         assert page.execute_script("const d = document.querySelector('dialog'); return d.scrollWidth <= d.clientWidth")
     width, window = page.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert (width <= window, window) == (True, 360)
