@@ -69,7 +69,10 @@ def bootstrap_interval(scores: Sequence[float]) -> tuple[float, float] | None:
     values = np.asarray(scores, dtype=np.float64)
     if len(values) < BOOTSTRAP_MINIMUM or np.ptp(values) == 0:
         return None
-    found = stats.bootstrap((values,), np.mean, axis=-1, n_resamples=DRAWS, confidence_level=LEVEL, rng=SEED)
+    batch = max(1, _CHUNK // len(values))
+    found = stats.bootstrap(
+        (values,), np.mean, axis=-1, n_resamples=DRAWS, batch=batch, confidence_level=LEVEL, rng=SEED
+    )
     low, high = map(float, found.confidence_interval)
     return (low, high) if np.isfinite([low, high]).all() else None
 
