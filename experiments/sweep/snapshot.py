@@ -1,0 +1,124 @@
+"""The code that was submitted is the code that runs: where jobs start later, a sweep runs from a copy of its own.
+
+A launcher hands jobs to processes that may start when the checkout has changed. The copy lies below the outputs, in a
+folder named by the digest of what it holds, so that sweeps of the same code share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from experiments.configuration.command_line import CommandLine
+from experiments.configuration.digests import file_digest
+from experiments.configuration.groups import searched
+from experiments.configuration.overrides import composed, needless, spelled
+from experiments.records.checkout import CODE, ROOT, SUBMITTED, git, git_state
+
+_CONFIG_DIR = "config-dir"
+
+
+def run_from_copy(line: CommandLine) -> list[str]:
+    """Go on from a copy of the code, in this very process, where a launcher runs the jobs of a sweep elsewhere.
+
+    Args:
+        line: the command line; `--config-dir` then names a copy of its folder as well.
+
+    Returns:
+        what hinders it, one line each; nothing for a single run, for the launcher `basic`, and where this is the copy.
+    """
+    if not line.sweep or (ROOT / SUBMITTED).is_file():
+        return []
+    with searched(line.config_dir):
+        config = composed([spelled(word) for word in line.overrides if not needless(word) and not _several(word)], True)
+    if isinstance(config, str):
+        return [config]
+    if config.hydra.runtime.choices["hydra/launcher"] == "basic":
+        return []
+    try:
+        copy = copied(Path(config.outputs), line.config_dir)
+    except OSError as error:
+        return [f"outputs={config.outputs}: {error.strerror}; accepted: a folder that can be written"]
+    _announce(copy, config)
+    _become(copy, line.with_config_dir(copy / _CONFIG_DIR) if line.config_dir else line)
+    return []
+
+
+def copied(outputs: Path, config_dir: Path | None) -> Path:
+    """A copy of the code, with uncommitted changes, and of the folder of `--config-dir`.
+
+    Returns:
+        `outputs`/.code/DIGEST, which also says of which commit it is (`git_state` reads that).
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder = outputs.absolute() / ".code"
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder))
+    for name in _listed():
+        _copy(ROOT / name, temporary / name)
+    for path in sorted(config_dir.rglob("*")) if config_dir else []:
+        if path.is_file():
+            _copy(path, temporary / _CONFIG_DIR / path.relative_to(config_dir or path))
+    sha, dirty = git_state()
+    (temporary / SUBMITTED).write_text(json.dumps({"git_sha": sha, "git_dirty": dirty}), encoding="utf-8")
+    return _named_by_content(temporary)
+
+
+def _several(word: str) -> bool:
+    return OverridesParser.create().parse_override(word).is_sweep_override()
+
+
+def _listed() -> list[str]:
+    """What git lists of the code, with what is not committed; outside a checkout, all but bytecode."""
+    try:
+        names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *CODE).split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        paths = [path for part in CODE for path in (ROOT / part, *(ROOT / part).rglob("*")) if path.suffix != ".pyc"]
+        names = [path.relative_to(ROOT).as_posix() for path in paths]
+    return [name for name in names if (ROOT / name).is_file()]
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o444)  # the folders stay writable: `rm -r` of the outputs needs that
+
+
+def _named_by_content(temporary: Path) -> Path:
+    files = sorted(path for path in temporary.rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(temporary).as_posix()} {file_digest(path)}\n" for path in files]
+    target = temporary.with_name(hashlib.sha256("".join(lines).encode()).hexdigest()[:12])
+    try:
+        temporary.rename(target)
+    except OSError:
+        shutil.rmtree(temporary)
+        if not target.is_dir():
+            raise
+    return target
+
+
+def _announce(copy: Path, config: DictConfig) -> None:
+    print(f"note: the jobs run the code as it is now, from {copy}")
+    if "submitit_folder" in config.hydra.launcher:
+        print(
+            f"note: what they print is in {config.hydra.launcher.submitit_folder}/*_log.out and *_log.err (%j: the job)"
+        )
+
+
+def _become(copy: Path, line: CommandLine) -> None:
+    path = os.pathsep.join(filter(None, [str(copy), os.environ.get("PYTHONPATH")]))
+    # Python would put the working directory, which may be the checkout, before the copy: `python -m submitit...` does.
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, str(copy / "run.py"), *line.flags, *line.overrides], environment)
