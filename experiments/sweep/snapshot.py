@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from experiments.configuration.overrides import composed, needless, spelled
 from experiments.records.checkout import CODE, ROOT, SUBMITTED, git, git_state
 
 _CONFIG_DIR = "config-dir"
+_EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
+"""The extra of pyproject.toml that brings a launcher."""
 
 
 def run_from_copy(line: CommandLine) -> list[str]:
@@ -36,12 +39,18 @@ def run_from_copy(line: CommandLine) -> list[str]:
     Returns:
         what hinders it, one line each; nothing for a single run, for the launcher `basic`, and where this is the copy.
     """
-    if not line.sweep or (ROOT / SUBMITTED).is_file():
+    if not line.sweep:
+        return [
+            f"{word}: takes the jobs of a sweep; accepted: with --multirun (-m), of one job as well"
+            for word in line.overrides
+            if word.startswith("hydra/launcher=")
+        ]
+    if (ROOT / SUBMITTED).is_file():
         return []
     with searched(line.config_dir):
         config = composed([spelled(word) for word in line.overrides if not needless(word) and not _several(word)], True)
     if isinstance(config, str):
-        return [config]
+        return [_installable(config)]
     if config.hydra.runtime.choices["hydra/launcher"] == "basic":
         return []
     try:
@@ -73,6 +82,18 @@ def copied(outputs: Path, config_dir: Path | None) -> Path:
     sha, dirty = git_state()
     (temporary / SUBMITTED).write_text(json.dumps({"git_sha": sha, "git_dirty": dirty}), encoding="utf-8")
     return _named_by_content(temporary)
+
+
+def _installable(message: str) -> str:
+    """Hydra's message, or, where it is that there is no such launcher, how to come by one."""
+    missing = re.search(r"Could not find 'hydra/launcher/(\w+)'", message)
+    if not missing:
+        return message
+    extra = _EXTRAS.get(missing[1])
+    remedy = f"basic, or with the extra {extra} of pyproject.toml" if extra else f"basic, slurm, {', '.join(_EXTRAS)}"
+    return (
+        f"hydra/launcher={missing[1]}: {'not installed' if extra else 'unknown'}; accepted: {remedy} (docs/CLUSTER.md)"
+    )
 
 
 def _several(word: str) -> bool:
