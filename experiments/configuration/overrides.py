@@ -25,7 +25,7 @@ from experiments.errors import SpecError
 from experiments.families import spec_of
 from schema import validation
 
-__all__ = ["CONF", "composed", "needless", "options", "override_errors", "spelled"]
+__all__ = ["CONF", "needless", "options", "override_errors", "spelled"]
 
 
 def override_errors(arguments: Iterable[str]) -> list[str]:
@@ -102,29 +102,29 @@ def _value_errors(overrides: list[Override], sweep: bool) -> list[str]:
     """Unknown keys; and, for a single run, what the whole configuration says to the values."""
     chosen = [o for o in overrides if o.key_or_group in groups()]
     keys = [o for o in overrides if o not in chosen and not o.key_or_group.startswith("hydra")]
-    config = composed([str(o.input_line) for o in chosen if not o.is_sweep_override()])
-    if isinstance(config, str):
-        return [config]
-    accepted = validation.keys(spec_of(str(OmegaConf.select(config, "task.family"))))
-    known = [o for o in keys if _prefixed(o) or o.key_or_group in accepted or _exists(config, o.key_or_group)]
+    composed = _composed([str(o.input_line) for o in chosen if not o.is_sweep_override()])
+    if isinstance(composed, str):
+        return [composed]
+    accepted = validation.keys(spec_of(str(OmegaConf.select(composed, "task.family"))))
+    known = [o for o in keys if _prefixed(o) or o.key_or_group in accepted or _exists(composed, o.key_or_group)]
     errors = [
-        f"{key}: unknown key{validation.nearest(key, accepted)}; accepted: {_list(_siblings(config, key))}"
+        f"{key}: unknown key{validation.nearest(key, accepted)}; accepted: {_list(_siblings(composed, key))}"
         for key in (o.key_or_group for o in keys if o not in known)
     ]
-    wrong_columns = _column_errors(chosen, str(OmegaConf.select(config, "task.name")))
+    wrong_columns = _column_errors(chosen, str(OmegaConf.select(composed, "task.name")))
     if sweep or wrong_columns:
         return wrong_columns + errors
-    return errors + _parse_errors(config, known)
+    return errors + _parse_errors(composed, known)
 
 
-def _parse_errors(config: DictConfig, known: list[Override]) -> list[str]:
+def _parse_errors(composed: DictConfig, known: list[Override]) -> list[str]:
     """What the whole configuration says to values set in it."""
     # Set here rather than composed again: composing takes a tenth of a second.
     for override in known:
         if not override.is_delete():
-            OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+            OmegaConf.update(composed, override.key_or_group, override.value(), force_add=True)
     try:
-        parse(config)
+        parse(composed)
     except SpecError as error:
         return error.errors
     return []
@@ -141,20 +141,11 @@ def _column_errors(chosen: list[Override], task: str) -> list[str]:
     ]
 
 
-def composed(words: list[str], hydra: bool = False) -> DictConfig | str:
-    """What Hydra makes of overrides in its own spelling, outside of a run.
-
-    Args:
-        words: the overrides; none of several values.
-        hydra: whether Hydra's own configuration stands in it, below `hydra`.
-
-    Returns:
-        the configuration, or what Hydra says against the overrides, in one line.
-    """
+def _composed(lines: list[str]) -> DictConfig | str:
     further = ",".join(f"'file://{_escaped(str(folder))}'" for folder in further_folders())
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", [f"hydra.searchpath=[{further}]", *words], return_hydra_config=hydra)
+            return compose("config", [f"hydra.searchpath=[{further}]", *lines])
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         return " ".join(str(error).split())
 

@@ -6,60 +6,50 @@ folder named by the digest of what it holds, so that sweeps of the same code sha
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from experiments.configuration.command_line import CommandLine
 from experiments.configuration.digests import file_digest
-from experiments.configuration.groups import searched
-from experiments.configuration.overrides import composed, needless, spelled
 from experiments.records.checkout import CODE, ROOT, SUBMITTED, git, git_state
+from experiments.records.outputs import writing
 
 _CONFIG_DIR = "config-dir"
-_EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
-"""The extra of pyproject.toml that brings a launcher."""
 
 
-def run_from_copy(line: CommandLine) -> list[str]:
+def run_from_copy(config: DictConfig, to_run: Callable[[], bool]) -> None:
     """Go on from a copy of the code, in this very process, where a launcher runs the jobs of a sweep elsewhere.
 
-    Args:
-        line: the command line; `--config-dir` then names a copy of its folder as well.
+    Does nothing for the launcher `basic`, in a process that runs from a copy, and where no job is left to run.
 
-    Returns:
-        what hinders it, one line each; nothing for a single run, for the launcher `basic`, and where this is the copy.
+    Args:
+        config: of the sweep, with Hydra's own.
+        to_run: checks the jobs, and says whether any is to be run; what it prints will be printed by the copy.
+
+    Raises:
+        SpecError: if a job is refused, or the outputs cannot be written to.
     """
-    if not line.sweep:
-        return [
-            f"{word}: takes the jobs of a sweep; accepted: with --multirun (-m), of one job as well"
-            for word in line.overrides
-            if word.startswith("hydra/launcher=")
-        ]
-    if (ROOT / SUBMITTED).is_file():
-        return []
-    with searched(line.config_dir):
-        config = composed([spelled(word) for word in line.overrides if not needless(word) and not _several(word)], True)
-    if isinstance(config, str):
-        return [_installable(config)]
-    if config.hydra.runtime.choices["hydra/launcher"] == "basic":
-        return []
-    try:
+    if config.hydra.runtime.choices["hydra/launcher"] == "basic" or (ROOT / SUBMITTED).is_file():
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        if not to_run():
+            return
+    line = CommandLine.of(sys.argv[1:])
+    with writing(config.outputs):
         copy = copied(Path(config.outputs), line.config_dir)
-    except OSError as error:
-        return [f"outputs={config.outputs}: {error.strerror}; accepted: a folder that can be written"]
     _announce(copy, config)
     _become(copy, line.with_config_dir(copy / _CONFIG_DIR) if line.config_dir else line)
-    return []
 
 
 def copied(outputs: Path, config_dir: Path | None) -> Path:
@@ -82,22 +72,6 @@ def copied(outputs: Path, config_dir: Path | None) -> Path:
     sha, dirty = git_state()
     (temporary / SUBMITTED).write_text(json.dumps({"git_sha": sha, "git_dirty": dirty}), encoding="utf-8")
     return _named_by_content(temporary)
-
-
-def _installable(message: str) -> str:
-    """Hydra's message, or, where it is that there is no such launcher, how to come by one."""
-    missing = re.search(r"Could not find 'hydra/launcher/(\w+)'", message)
-    if not missing:
-        return message
-    extra = _EXTRAS.get(missing[1])
-    remedy = f"basic, or with the extra {extra} of pyproject.toml" if extra else f"basic, slurm, {', '.join(_EXTRAS)}"
-    return (
-        f"hydra/launcher={missing[1]}: {'not installed' if extra else 'unknown'}; accepted: {remedy} (docs/CLUSTER.md)"
-    )
-
-
-def _several(word: str) -> bool:
-    return OverridesParser.create().parse_override(word).is_sweep_override()
 
 
 def _listed() -> list[str]:
