@@ -106,9 +106,8 @@ def _named_by_content(temporary: Path) -> Path:
 def _announce(copy: Path, config: DictConfig) -> None:
     print(f"note: the jobs run the code as it is now, from {copy}")
     if "submitit_folder" in config.hydra.launcher:
-        print(
-            f"note: what they print is in {config.hydra.launcher.submitit_folder}/*_log.out and *_log.err (%j: the job)"
-        )
+        folder = str(config.hydra.launcher.submitit_folder).replace("%j", "JOB")
+        print(f"note: what they print is in {folder}/JOB_0_log.out and JOB_0_log.err")
 
 
 def _become(copy: Path, line: CommandLine) -> None:

@@ -1,10 +1,15 @@
-"""A launcher that cannot take the jobs is refused before anything is composed."""
+"""A launcher that cannot take the jobs is refused before anything is composed; what jobs raise reaches the sweep."""
 
 from __future__ import annotations
+
+import pickle
 
 import pytest
 
 from experiments.configuration.command_line import CommandLine
+from experiments.errors import RunFailed, SpecError
+from experiments.records.lock import Busy
+from experiments.run.signals import Interrupted
 from experiments.sweep import launcher
 from experiments.sweep.launcher import launcher_errors
 
@@ -19,3 +24,12 @@ def test_one_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(launcher._PLUGINS, "ray", ("ray", "hydra_plugins.no_such_launcher"))
     (line,) = launcher_errors(CommandLine.of(["-m", "hydra/launcher=ray"]))
     assert line == "hydra/launcher=ray: not installed; accepted: basic, or with the extra ray (docs/CLUSTER.md)"
+
+
+@pytest.mark.parametrize(
+    "error", [SpecError(["a", "b"]), RunFailed("a"), Busy("a"), Interrupted(15)], ids=lambda error: type(error).__name__
+)
+def test_what_a_job_raises_comes_whole_from_its_process(error: BaseException) -> None:
+    # joblib loses the jobs that are left when an exception cannot be read back.
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from experiments.records.checkout import SUBMITTED
 from experiments.sweep import snapshot
 from experiments.sweep.launcher import _installed
-from tests.experiments.conftest import Runner
+from tests.experiments.conftest import ROOT, Runner
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +75,7 @@ def timeless(value: Any) -> Any:
         return [timeless(item) for item in value]
     if not isinstance(value, dict):
         return value
-    other = {"cost", "started", "finished", "outputs", "git_sha", "git_dirty"}
+    other = {"cost", "started", "finished", "resumed", "resume", "outputs", "git_sha", "git_dirty"}
     return {key: timeless(item) for key, item in value.items() if key not in other and "seconds" not in key}
 
 
@@ -156,6 +157,25 @@ def test_the_code_that_was_submitted_is_the_code_that_runs(
     ]
     head = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     assert [(state["git_sha"], state["git_dirty"]) for state in states] == [(head.stdout.strip(), False)] * 2
+
+
+def test_a_job_that_slurm_ends_is_queued_again_and_goes_on(words: list[str], run_py: Runner, tmp_path: Path) -> None:
+    needs("slurm")
+    run = [*words, "method=full", "recipe=default", "task=glue/sst2", "recipe.epochs=60"]
+    name = f"gpart-{tmp_path.name}"
+    command = [sys.executable, str(ROOT / "run.py"), *run, f"outputs={tmp_path / 'cut'}", "resume=true"]
+    with subprocess.Popen([*command, *SLURM, f"hydra.launcher.name={name}"]) as sweep:
+        while not any((tmp_path / "cut").rglob("resume/*/manifest.json")):
+            assert sweep.poll() is None, "the run has ended without keeping a state"
+            time.sleep(0.1)
+        # What Slurm does before a time limit: the signal goes to every process of the job.
+        subprocess.run(["scancel", "--signal=USR2", f"--name={name}"], check=True)
+    assert sweep.returncode == 0
+    assert run_py(*run, f"outputs={tmp_path / 'whole'}").returncode == 0
+    assert records(tmp_path / "cut") == records(tmp_path / "whole")
+    (record,) = (tmp_path / "cut").rglob("record.json")
+    assert json.loads(record.read_text(encoding="utf-8"))["provenance"]["resumed"]
+    assert [path.parent.name for path in (tmp_path / "cut").rglob("previous-record.json")] == ["1"]
 
 
 def test_a_refused_sweep_leaves_no_copy(words: list[str], run_py: Runner, tmp_path: Path) -> None:
