@@ -63,15 +63,15 @@ def copied(outputs: Path, config_dir: Path | None) -> Path:
     """
     folder = outputs.absolute() / ".code"
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder))
-    for name in _listed():
-        _copy(ROOT / name, temporary / name)
-    for path in sorted(config_dir.rglob("*")) if config_dir else []:
-        if path.is_file():
-            _copy(path, temporary / _CONFIG_DIR / path.relative_to(config_dir or path))
-    sha, dirty = git_state()
-    (temporary / SUBMITTED).write_text(json.dumps({"git_sha": sha, "git_dirty": dirty}), encoding="utf-8")
-    return _named_by_content(temporary)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        code = Path(temporary) / "code"
+        for name in _listed():
+            _copy(ROOT / name, code / name)
+        if config_dir is not None:
+            shutil.copytree(config_dir, code / _CONFIG_DIR)
+        sha, dirty = git_state()
+        (code / SUBMITTED).write_text(json.dumps({"git_sha": sha, "git_dirty": dirty}), encoding="utf-8")
+        return _named_by_content(code, folder)
 
 
 def _listed() -> list[str]:
@@ -90,15 +90,14 @@ def _copy(source: Path, target: Path) -> None:
     target.chmod(0o444)  # the folders stay writable: `rm -r` of the outputs needs that
 
 
-def _named_by_content(temporary: Path) -> Path:
-    files = sorted(path for path in temporary.rglob("*") if path.is_file())
-    lines = [f"{path.relative_to(temporary).as_posix()} {file_digest(path)}\n" for path in files]
-    target = temporary.with_name(hashlib.sha256("".join(lines).encode()).hexdigest()[:12])
+def _named_by_content(code: Path, folder: Path) -> Path:
+    files = sorted(path for path in code.rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(code).as_posix()} {file_digest(path)}\n" for path in files]
+    target = folder / hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
     try:
-        temporary.rename(target)
+        code.rename(target)
     except OSError:
-        shutil.rmtree(temporary)
-        if not target.is_dir():
+        if not target.is_dir():  # another sweep has the same
             raise
     return target
 
