@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from experiments.configuration.command_line import CommandLine
-from experiments.errors import RunFailed, SpecError
+from experiments.errors import RunFailed, SpecError, Unforeseen
 from experiments.records.lock import Busy
 from experiments.run.signals import Interrupted
 from experiments.sweep import launcher
@@ -27,7 +27,9 @@ def test_one_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "error", [SpecError(["a", "b"]), RunFailed("a"), Busy("a"), Interrupted(15)], ids=lambda error: type(error).__name__
+    "error",
+    [SpecError(["a", "b"]), RunFailed("a"), Unforeseen("a"), Busy("a"), Interrupted(15)],
+    ids=lambda error: type(error).__name__,
 )
 def test_what_a_job_raises_comes_whole_from_its_process(error: BaseException) -> None:
     # joblib loses the jobs that are left when an exception cannot be read back.
