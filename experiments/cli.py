@@ -25,6 +25,7 @@ from experiments.configuration.usage import usage
 from experiments.errors import RunFailed, SpecError, Unforeseen
 from experiments.records.lock import Busy
 from experiments.run import signals
+from experiments.sweep.launcher import launcher_errors
 
 _SINGLE_RUN_ERRORS: list[SpecError | RunFailed | Busy] = []
 
@@ -65,7 +66,7 @@ def main() -> int:
         with searched(line.config_dir):
             print(usage())
         return 0
-    errors = override_errors(sys.argv[1:])
+    errors = override_errors(sys.argv[1:]) or launcher_errors(line)
     if errors:
         _print_errors(errors)
         return 2

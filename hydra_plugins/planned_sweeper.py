@@ -23,11 +23,14 @@ class PlannedSweeper(BasicSweeper):
             SpecError: if there is no job, or for all that is wrong with any of them.
             RunFailed: if a job did not end ok.
         """
-        from experiments.sweep.sweep import sweep
+        from experiments.sweep.snapshot import run_from_copy
+        from experiments.sweep.sweep import sweep, to_run
 
         parser = OverridesParser.create()
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (jobs,) = self.split_arguments(overrides, max_batch_size=None)
+        assert self.config is not None
+        run_from_copy(self.config, lambda: to_run(jobs, self._composed))
         sweep(jobs, self._composed, self._launched)
 
     def _composed(self, job: Sequence[str]) -> DictConfig:

@@ -12,6 +12,8 @@ _FLAGS_WITH_VALUE = {
 }
 """Hydra's flags that are followed by a word of their own, unless that is joined to them by "="."""
 
+_CONFIG_DIR = ("--config-dir", "-cd")
+
 
 @dataclass(frozen=True)
 class CommandLine:
@@ -44,6 +46,16 @@ class CommandLine:
         """The folder of `--config-dir DIR`, whose groups are searched besides conf/."""
         for place, flag in enumerate(self.flags):
             name, joined, value = flag.partition("=")
-            if name in ("--config-dir", "-cd"):
+            if name in _CONFIG_DIR:
                 return Path(value if joined else "".join(self.flags[place + 1 : place + 2])).absolute()
         return None
+
+    def with_config_dir(self, folder: Path) -> CommandLine:
+        """The same line with another folder in place of that of `--config-dir`."""
+        kept = [
+            flag
+            for place, flag in enumerate(self.flags)
+            if flag.partition("=")[0] not in _CONFIG_DIR
+            and not {*self.flags[max(place - 1, 0) : place]} & {*_CONFIG_DIR}
+        ]
+        return CommandLine((*kept, f"--config-dir={folder}"), self.overrides)

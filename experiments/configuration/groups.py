@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -10,23 +11,35 @@ from pathlib import Path
 import yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-_SEARCHED = [CONF]
+_FURTHER = "GPART_CONFIG_DIR"
+"""The variable that holds the folder: the processes in which a launcher runs jobs compose as well, and inherit it."""
 
 
 @contextmanager
 def searched(folder: Path | None) -> Iterator[None]:
-    """Within the block, `options` and `found` look below `folder` as well; conf/ comes first, as it does for Hydra."""
+    """Within the block, here and in processes that it starts, `options` and `found` look below `folder` as well.
+
+    conf/ comes first, as it does for Hydra.
+    """
+    before = os.environ.pop(_FURTHER, None)
     if folder is not None:
-        _SEARCHED.append(folder)
+        os.environ[_FURTHER] = str(folder)
     try:
         yield
     finally:
-        del _SEARCHED[1:]
+        os.environ.pop(_FURTHER, None)
+        if before is not None:
+            os.environ[_FURTHER] = before
 
 
 def further_folders() -> list[Path]:
     """The folders besides conf/ in which options are looked for at present."""
-    return _SEARCHED[1:]
+    folder = os.environ.get(_FURTHER)
+    return [Path(folder)] if folder else []
+
+
+def _folders() -> list[Path]:
+    return [CONF, *further_folders()]
 
 
 @cache
@@ -45,12 +58,12 @@ def options(group: str) -> list[str]:
 
     A name that begins with an underscore is a part that others include, not a choice.
     """
-    folders = [folder / group for folder in _SEARCHED]
+    folders = [folder / group for folder in _folders()]
     files = [(folder, path) for folder in folders for path in folder.rglob("*.yaml") if not path.name.startswith("_")]
     return sorted({path.relative_to(folder).with_suffix("").as_posix() for folder, path in files})
 
 
 def found(group: str, name: str) -> Path | None:
     """The file of a group's choice; None if it is not among the group's options."""
-    files = [folder / group / f"{name}.yaml" for folder in _SEARCHED if name in options(group)]
+    files = [folder / group / f"{name}.yaml" for folder in _folders() if name in options(group)]
     return next((path for path in files if path.is_file()), None)

@@ -1,4 +1,4 @@
-"""What `${...:}` means in conf/ besides OmegaConf's own: which recipe a run has, and which column of it.
+"""What `${...:}` means in conf/ besides OmegaConf's own: above all which recipe a run has, and which column of it.
 
 A recipe is one file per method and backbone, `conf/recipe/METHOD/BACKBONE.yaml`. `recipe.sources.tasks` names its
 columns, `${column:80, 30}` has a value for each of them. A recipe that names no tasks is for every task, and is taken
@@ -20,7 +20,7 @@ DEFAULT = "default"
 
 def register() -> None:
     """Make the resolvers known to OmegaConf; Hydra asks them while it composes."""
-    for resolver in (embedded_backbone, embedded_recipe, recipe_for, column):
+    for resolver in (embedded_backbone, embedded_recipe, recipe_for, column, when):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 
@@ -61,6 +61,11 @@ def column(*values: Any, _root_: DictConfig) -> Any:
     if values and len(values) != len(tasks):
         raise ValueError(f"{len(values)} values for {len(tasks)} tasks; accepted: one for each of {', '.join(tasks)}")
     return values[tasks.index(task)] if values else task
+
+
+def when(condition: bool, value: Any, otherwise: Any) -> Any:
+    """`value` where the condition, a key of the configuration, is true (conf/hydra/launcher/slurm.yaml)."""
+    return value if condition else otherwise
 
 
 def _listed(tasks: str) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import resource
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
+from experiments.records.checkout import git_state
 from experiments.records.record import now
 from experiments.run.devices import accelerators
 from schema.record import Hardware, Provenance
@@ -21,9 +21,6 @@ _PACKAGES = (
     *("huggingface-hub", "datasets", "evaluate", "numpy", "pandas", "pyarrow", "pillow", "scikit-learn", "scipy"),
 )
 """Every package that a number goes through, by the name it is installed under."""
-_ROOT = Path(__file__).resolve().parents[2]
-_CODE = ("gpart", "baselines", "schema", "conf", "experiments", "run.py", "pyproject.toml", "constraints.txt")
-"""What can change a result; records and drawings that lie in the checkout cannot."""
 
 
 def collect(references: Provenance, determinism: str) -> Provenance:
@@ -46,20 +43,6 @@ def collect(references: Provenance, determinism: str) -> Provenance:
         data_reference=references.data_reference,
         backbone_reference=references.backbone_reference,
     )
-
-
-def git_state() -> tuple[str | None, bool | None]:
-    """The commit of this checkout and whether its code differs from it; (None, None) outside a checkout."""
-    try:
-        sha = _git("rev-parse", "HEAD")
-        return sha, bool(_git("status", "--porcelain", "--", *_CODE))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(_ROOT), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def hardware() -> Hardware:

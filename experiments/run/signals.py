@@ -31,6 +31,10 @@ class Interrupted(KeyboardInterrupt):
         self.number = signal.Signals(number)
         super().__init__(self.number.name)
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int]]:
+        """Keep the number when the process of a launcher hands the exception to its parent."""
+        return type(self), (int(self.number),)
+
     @property
     def status(self) -> int:
         """The exit status that says so."""

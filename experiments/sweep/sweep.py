@@ -52,6 +52,11 @@ def sweep(overrides: Sequence[Sequence[str]], composed: Composer, launched: Laun
     _sum_up(jobs, errors)
 
 
+def to_run(overrides: Sequence[Sequence[str]], composed: Composer) -> bool:
+    """Whether any job of a sweep is not recorded; arguments and refusals as those of `sweep`."""
+    return any(job.record is None for job in planned(overrides, composed))
+
+
 @contextlib.contextmanager
 def _unless_empty(folder: Path) -> Iterator[None]:
     """Take away a folder that Hydra's launchers make and no job has used."""

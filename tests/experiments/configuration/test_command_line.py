@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,11 @@ def test_an_unknown_key_behind_a_plus_gets_the_suggestion_that_it_gets_without()
 def test_what_looks_like_a_group_but_is_none_is_an_unknown_key() -> None:
     (line,) = override_errors(["search=minilm-l6"])
     assert line.startswith("search: unknown key; accepted: ")
+
+
+@pytest.mark.parametrize(
+    "flags", [["--config-dir", "a", "-m"], ["-m", "-cd", "a"], ["--config-dir=a", "-m"], ["-m", "-cd=a"]]
+)
+def test_another_folder_of_groups_takes_the_place_of_the_one_given(flags: list[str]) -> None:
+    line = CommandLine.of([*flags, "seed=0"]).with_config_dir(Path("/b"))
+    assert line == CommandLine(("-m", "--config-dir=/b"), ("seed=0",))
