@@ -18,10 +18,10 @@ from transformers import TrainerCallback, trainer
 from baselines import hooks
 from experiments.errors import RunFailed
 from experiments.records import record
-from experiments.run import preflight, resume
+from experiments.run import resume
 from schema.record import Record
 from tests.experiments.conftest import ROOT
-from tests.experiments.runs import folder_of, recorded, spec_of
+from tests.experiments.runs import folder_of, recorded
 
 ADALORA = [
     "method=full",
@@ -154,19 +154,19 @@ def test_language_models_go_on_with_the_epoch_of_the_best_loss(packing: str, wor
     assert [epoch.epoch for epoch in result.history.epochs] == [0, 1, 2]
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    """The process of a run, as the runner starts it."""
-    command = [sys.executable, "-m", "experiments.run.execute", str(folder)]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+def start(overrides: list[str]) -> subprocess.Popen[bytes]:
+    """The command of a run, in a group of processes of its own."""
+    command = [sys.executable, str(ROOT / "run.py"), *overrides]
+    return subprocess.Popen(command, start_new_session=True)
 
 
-def kill_once_kept(process: subprocess.Popen[bytes], folder: Path) -> None:
-    """SIGKILL as soon as a state is whole."""
-    while not any((folder / "resume").glob("*/manifest.json")):
-        assert process.poll() is None, "the run has ended without keeping a state"
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def kill_once_kept(command: subprocess.Popen[bytes], outputs: Path) -> None:
+    """SIGKILL to all of its processes as soon as a state is whole."""
+    while not any(outputs.rglob("resume/*/manifest.json")):
+        assert command.poll() is None, "the run has ended without keeping a state"
+        time.sleep(0.005)
+    os.killpg(command.pid, signal.SIGKILL)
+    command.wait()
 
 
 @pytest.mark.slow
@@ -183,13 +183,11 @@ def test_a_killed_process_goes_on_to_the_same_bits(
 ) -> None:
     overrides = [*request.getfixturevalue(family), *settings, "recipe.epochs=6", "threads=1"]
     whole = recorded(*overrides, f"outputs={tmp_path / 'whole'}")
-    spec = spec_of(*overrides, "resume=true")
-    folder = tmp_path / whole.id
-    folder.mkdir()
-    record.write(folder / "spec.json", preflight.prepare(spec).plan(spec))
-    kill_once_kept(start(folder), folder)
-    assert not (folder / "record.json").exists()
-    assert start(folder).wait() == 0
+    resuming = [*overrides, "resume=true", f"outputs={tmp_path / 'cut'}"]
+    kill_once_kept(start(resuming), tmp_path / "cut")
+    assert not list((tmp_path / "cut").rglob("record.json"))
+    assert start(resuming).wait() == 0
+    folder = folder_of(tmp_path / "cut", whole.id)
     assert bits(folder) == bits(folder_of(tmp_path / "whole", whole.id))
     resumed = record.read(folder)
     assert resumed is not None
