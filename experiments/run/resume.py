@@ -152,12 +152,18 @@ def origin(identity: str, provenance: Provenance, **further: object) -> dict[str
 
     Args:
         identity: the run's id.
-        provenance: of the attempt: versions, commit and level of determinism.
+        provenance: of the attempt: versions, commit, level of determinism and number of processes.
         further: whatever else decides what a state holds.
     """
-    versions = {name: provenance.packages[name] for name in _PACKAGES}
-    bound = {"id": identity, "commit": provenance.git_sha, "determinism": provenance.determinism, **further}
-    return versions | {name: str(value) for name, value in bound.items()}
+    bound = {
+        "id": identity,
+        "commit": provenance.git_sha,
+        "determinism": provenance.determinism,
+        "processes": provenance.processes,
+        **{name: provenance.packages[name] for name in _PACKAGES},
+        **further,
+    }
+    return {name: str(value) for name, value in bound.items()}
 
 
 def load(file: Path, **options: Any) -> Any:
