@@ -35,9 +35,7 @@ def execute(folder: Path) -> Record:
         Interrupted: if a signal ended the run; it is recorded.
     """
     plan = Plan.model_validate_json((folder / "spec.json").read_text(encoding="utf-8"))
-    result, level = record.blank(plan), stored(plan.config).determinism
-    result.provenance = provenance.collect(result.provenance, level)
-    determinism.apply(level)
+    result = _begun(plan)
     counts = result.provenance.accelerators
     if counts and (notice := devices.notice(counts)):
         print(f"note: {notice}")
@@ -55,6 +53,14 @@ def execute(folder: Path) -> Record:
         ending.finish(result, folder)
     if interruption is not None:
         raise interruption
+    return result
+
+
+def _begun(plan: Plan) -> Record:
+    """The record of an attempt that begins, with all that the states of training are bound to."""
+    result, level = record.blank(plan), stored(plan.config).determinism
+    determinism.apply(level)
+    result.provenance = provenance.collect(result.provenance, level)
     return result
 
 

@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from baselines import Adapted
 from experiments.run.clock import Clock
-from experiments.run.resume import States, load
+from experiments.run.resume import Kept, States, load
 
 _PARTS = "parts.pt"
 
@@ -37,21 +37,23 @@ class ResumableTrainer(Trainer):
         self.clock = Clock()
         self._states = states
         self._model_state = ModelState(adapted) if states else None
-        self._ended = False
+        self._kept: Kept | None = None
         self.add_callback(self.clock)
-        self.add_callback(_RunningLoss(self))
+        self.add_callback(_Loop(self))
 
     def go_on(self) -> None:
         """Train from the newest state that is kept, or from the start."""
-        kept = self._states.newest() if self._states else None
+        self._kept = kept = self._states.newest() if self._states else None
         if kept is None:
             self.train()
             return
-        self._ended = kept.ended
         self.args.eval_on_start = False  # the state holds what was measured then
         self.train(resume_from_checkpoint=str(kept.folder))
-        if kept.ended:
-            self._load_rng_state(str(kept.folder))
+
+    def restore_random_states(self) -> None:
+        """Those of the state that was taken up; nothing without one."""
+        if self._kept is not None:
+            self._load_rng_state(str(self._kept.folder))
 
     def _parts(self) -> dict[str, Stateful]:
         callbacks = {
@@ -81,10 +83,13 @@ class ResumableTrainer(Trainer):
         for name, part in self._parts().items():
             part.load_state_dict(stored[name])
 
-    def _run_epoch(self, **options: Any) -> None:
-        """Nothing where training has ended already, be it within an epoch as `recipe.epochs=2.5` does."""
-        if not self._ended:
-            super()._run_epoch(**options)
+    def _run_epoch(self, *, resume_from_checkpoint: str | None, **options: Any) -> None:
+        """As from the start, `_Loop` having restored the random states before any callback of the epoch.
+
+        Nothing where training has ended already, be it within an epoch as `recipe.epochs=2.5` does.
+        """
+        if self._kept is None or not self._kept.ended:
+            super()._run_epoch(resume_from_checkpoint=None, **options)
 
 
 class ModelState:
@@ -123,13 +128,13 @@ class ModelState:
         model.train(state["training"])
 
 
-class _RunningLoss(TrainerCallback):
-    """The loss since the last point of the training curve, which `Trainer` forgets between epochs' ends.
+class _Loop(TrainerCallback):
+    """What `Trainer` sets anew when its loop begins: the loss since the last point of the curve, and random states.
 
-    Where the points of a curve do not divide an epoch, the next point covers steps of two epochs.
+    Where the points of the curve do not divide an epoch, the next one covers steps of two epochs.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: ResumableTrainer) -> None:
         self._trainer = trainer
         self._stored: dict[str, Any] = {}
 
@@ -138,7 +143,7 @@ class _RunningLoss(TrainerCallback):
         return {"sum": self._trainer._tr_loss, "since": self._trainer._globalstep_last_logged}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Keep them until training begins, where `Trainer` sets both anew."""
+        """Keep them until the loop begins."""
         self._stored = state
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -146,6 +151,7 @@ class _RunningLoss(TrainerCallback):
         if self._stored:
             self._trainer._tr_loss = self._stored["sum"].to(args.device)
             self._trainer._globalstep_last_logged = self._stored["since"]
+            self._trainer.restore_random_states()
 
 
 def _digest(tensor: Tensor) -> bytes:
