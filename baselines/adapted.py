@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -127,9 +127,17 @@ class Adapted(ABC):
         return None
 
     @property
-    def state(self) -> dict[str, object]:
-        """What a method learns beside its trained values (AdaLoRA: the ranks left), to be copied or updated."""
+    def can_resume(self) -> bool:
+        """Whether trained values and `get_extra_state` are all that training changes."""
+        return True
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What a method's own steps learn beside its trained values: tensors and plain values, not copied."""
         return {}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Put back what `get_extra_state` gave, which is nothing where there is nothing to learn."""
+        assert not state
 
     def merged_weights(self) -> NamedParameters:
         """The backbone's parameters that merging changes, with their names in `model`."""

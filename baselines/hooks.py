@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from peft import PeftConfig, PeftModel, UniLoraConfig
+from peft import AdaLoraConfig, AdamssConfig, PeftConfig, PeftModel, UniLoraConfig
+from peft.tuners.adamss.layer import AdamssLayer
 from peft.tuners.unilora.layer import UniLoraLayer
 
 from gpart import GPartConfig
@@ -14,6 +15,8 @@ ADAPTER = "default"
 """Name of the one adapter of a model."""
 
 Measure = Callable[[PeftModel], int]
+Attributes = list[tuple[object, tuple[str, ...]]]
+"""Objects, and the names of attributes of each."""
 
 
 def nothing(model: PeftModel) -> int:
@@ -29,11 +32,13 @@ class Hooks:
         dead_coordinates: trainable values on which no weight depends.
         cached_bytes: bytes of state kept outside of parameters and buffers.
         adapted_biases: entries of biases that the method changes without training them themselves.
+        learnt: the attributes that the method's own steps set; None: it is not known to have any.
     """
 
     dead_coordinates: Measure = nothing
     cached_bytes: Measure = nothing
     adapted_biases: Measure = nothing
+    learnt: Callable[[PeftModel], Attributes] | None = None
 
 
 def hooks_of(config: PeftConfig) -> Hooks:
@@ -68,8 +73,22 @@ def _gpart_adapted_biases(model: PeftModel) -> int:
     return sum(layer.bias for layer in model.base_model.partition(ADAPTER).layers)
 
 
+def _adalora_learnt(model: PeftModel) -> Attributes:
+    """The sensitivities of the values and their uncertainties, and the ranks that are left."""
+    allocator = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+    return [(model.base_model.rankallocator, allocator), (model.peft_config[ADAPTER], ("rank_pattern",))]
+
+
+def _adamss_learnt(model: PeftModel) -> Attributes:
+    """The importance of the subspaces and its uncertainty."""
+    averages = ("exp_avg_ipt_A", "exp_avg_ipt_B", "exp_avg_unc_A", "exp_avg_unc_B")
+    return [(module, averages) for module in model.modules() if isinstance(module, AdamssLayer)]
+
+
 HOOKS: Mapping[type, Hooks] = {
     GPartConfig: Hooks(_gpart_dead_coordinates, _gpart_cached_bytes, _gpart_adapted_biases),
     UniLoraConfig: Hooks(_unilora_dead_coordinates),
+    AdaLoraConfig: Hooks(learnt=_adalora_learnt),
+    AdamssConfig: Hooks(learnt=_adamss_learnt),
 }
 """By class of configuration."""

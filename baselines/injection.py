@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import (
@@ -185,13 +186,31 @@ class InjectedAdapter(Adapted):
                     "steps; accepted: a sum below that"
                 )
             own.total_step = steps
-        allocate: Callable[[int], None] | None = getattr(self.model.base_model, "update_and_allocate", None)
-        return allocate
+        return self._allocate
 
     @property
+    def _allocate(self) -> Callable[[int], None] | None:
+        return getattr(self.model.base_model, "update_and_allocate", None)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the method has no steps of its own, or those that are known to learn nothing unknown."""
+        return self._allocate is None or hooks_of(self.config).learnt is not None
+
+    def _learnt(self) -> dict[str, tuple[object, str]]:
+        """Owner and name of each attribute that the method's own steps set, by a name that is its alone."""
+        learnt = hooks_of(self.config).learnt
+        owners = learnt(self.model) if learnt else []
+        return {f"{number}.{name}": (owner, name) for number, (owner, names) in enumerate(owners) for name in names}
+
     @override
-    def state(self) -> dict[str, object]:
-        return vars(self.model.peft_config[ADAPTER])
+    def get_extra_state(self) -> dict[str, Any]:
+        return {key: getattr(owner, name) for key, (owner, name) in self._learnt().items()}
+
+    @override
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        for key, (owner, name) in self._learnt().items():
+            setattr(owner, name, state[key])
 
     @override
     def merged_weights(self) -> NamedParameters:

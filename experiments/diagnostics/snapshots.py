@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -45,11 +46,20 @@ class Snapshots(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Keep the initial values, and choose the steps of the others."""
+        """Keep the initial values, unless an earlier attempt did, and choose the steps of the others."""
         self._steps = {round(i * state.max_steps / (self._count - 1)) for i in range(1, self._count)}
-        self._take(state)
+        if not self.taken:
+            self._take(state)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Keep the values after one of the chosen steps."""
         if state.global_step in self._steps:
             self._take(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All snapshots, as plain values and tensors."""
+        return {"taken": [vars(snapshot) for snapshot in self.taken]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the snapshots of an earlier attempt."""
+        self.taken = [Snapshot(**taken) for taken in state["taken"]]

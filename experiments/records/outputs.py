@@ -11,7 +11,7 @@ from pathlib import Path
 
 from experiments.errors import SpecError
 from experiments.records.lock import LOCK
-from experiments.records.record import RECORD
+from experiments.records.record import RECORD, RESUME
 
 _PREVIOUS = "previous"
 _PREVIOUS_RECORD = f"previous-{RECORD}"
@@ -100,8 +100,8 @@ def restore(folder: Path, earlier: Path | None) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What an attempt has left in a run's folder."""
-    return [path for path in folder.iterdir() if path.name not in (_PREVIOUS, LOCK)]
+    """What an attempt has left in a run's folder, but for the state of training, which the next one takes up."""
+    return [path for path in folder.iterdir() if path.name not in (_PREVIOUS, LOCK, RESUME)]
 
 
 def take_away(folder: Path, created: Sequence[Path]) -> None:

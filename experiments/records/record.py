@@ -23,6 +23,8 @@ from schema.record import Artifact, Config, Provenance, Record
 
 _HEARTBEAT_SECONDS = 15.0
 RECORD = "record.json"
+RESUME = "resume"
+"""The folder of the kept state of training, which an attempt leaves to the next one."""
 
 
 def now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import traceback
 from pathlib import Path
@@ -22,6 +23,8 @@ def finish(result: Record, folder: Path) -> None:
     with outputs.writing(str(result.config.model_dump().get("outputs"))):
         result.artifacts = record.artifacts(folder)
         record.write(folder / record.RECORD, result)
+    if result.is_done:
+        shutil.rmtree(folder / record.RESUME, ignore_errors=True)
     written = record.read(folder)
     assert written is not None
     mirror(written, logger_of(written), folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -20,15 +19,12 @@ from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, save
 from experiments.records import provenance, record
-from experiments.run import devices, ending, preflight, roundtrip, signals, training
+from experiments.run import determinism, devices, ending, preflight, resume, roundtrip, signals, training
 from experiments.run.preflight import Prepared
 from schema.diagnostics import Diagnostics
 from schema.plan import Plan
 from schema.record import Cost, Error, Metrics, Record, RoundTrip
 from schema.run import RunSpec
-
-DETERMINISM = "warn"
-"""Deterministic kernels where torch has them, a warning where it has none."""
 
 
 def execute(folder: Path) -> Record:
@@ -39,14 +35,13 @@ def execute(folder: Path) -> Record:
         Interrupted: if a signal ended the run; it is recorded.
     """
     plan = Plan.model_validate_json((folder / "spec.json").read_text(encoding="utf-8"))
-    result = record.blank(plan)
-    result.provenance = provenance.collect(result.provenance, DETERMINISM)
+    result = _begun(plan)
     counts = result.provenance.accelerators
     if counts and (notice := devices.notice(counts)):
         print(f"note: {notice}")
     interruption: KeyboardInterrupt | None = None
     try:
-        with record.Attempt(folder, plan):
+        with record.Attempt(folder, plan), determinism.collected(result.provenance.nondeterministic):
             _measure(plan, folder, result)
     except SpecError:
         raise
@@ -61,12 +56,18 @@ def execute(folder: Path) -> Record:
     return result
 
 
+def _begun(plan: Plan) -> Record:
+    """The record of an attempt that begins, with all that the states of training are bound to."""
+    result, level = record.blank(plan), stored(plan.config).determinism
+    determinism.apply(level)
+    result.provenance = provenance.collect(result.provenance, level)
+    return result
+
+
 def _measure(plan: Plan, folder: Path, result: Record) -> None:
     spec = stored(plan.config)
     if spec.threads:
         torch.set_num_threads(spec.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
     prepared = preflight.prepare(spec, plan.identity.hashed)
     if prepared.id != plan.id:
         raise SpecError(
@@ -120,7 +121,8 @@ def _load(prepared: Prepared, result: Record) -> _Subject:
 def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: Record) -> bool:
     """Whether training left an epoch to go on with; the model is at that epoch."""
     adapted, family, examples = subject.adapted, subject.family, subject.examples
-    run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
+    states = _states(spec, adapted, folder, result)
+    run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder, states)
     if spec.diagnostics.measures:
         run.add_callback(snapshots)
     history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.primary_metric)
@@ -129,6 +131,16 @@ def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path,
     if history.diverged:
         result.outcome, result.error = "diverged", Error(type="Diverged", message=history.diverged)
     return not history.diverged
+
+
+def _states(spec: RunSpec, adapted: Adapted, folder: Path, result: Record) -> resume.States | None:
+    """Where the state of training is kept; None where it is not asked for, or not all of it is known."""
+    if spec.resume and not adapted.can_resume:
+        print(f"note: resume=true: method={adapted.name} has steps of its own of unknown state; nothing is kept")
+    if not spec.resume or not adapted.can_resume:
+        return None
+    snapshots = spec.diagnostics.snapshots if spec.diagnostics.measures else 0
+    return resume.States(folder, resume.origin(result.id, result.provenance, snapshots=snapshots), result.provenance)
 
 
 def _count_cost(cost: Cost, history: training.History, counts_tokens: bool) -> None:

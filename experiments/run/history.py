@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -44,7 +46,7 @@ class BestEpoch(TrainerCallback):
         self._adapted = adapted
         # Once: a method that reallocates may freeze some of them on the way.
         self._trainable = adapted.adapter_parameters() + adapted.head_parameters()
-        self._state: dict[str, Any] = {}
+        self._extra: dict[str, Any] | None = None
         self._primary = primary
         self._best: float | None = None
         self._values: dict[str, Tensor] = {}
@@ -100,7 +102,7 @@ class BestEpoch(TrainerCallback):
         if state.global_step and self._improves(score):
             self._best, self.history.best_epoch = score, epoch
             self._values = {name: parameter.detach().clone() for name, parameter in self._trainable}
-            self._state = dict(self._adapted.state)
+            self._extra = copy.deepcopy(self._adapted.get_extra_state())
 
     def _improves(self, score: float | None) -> bool:
         if score is None or not math.isfinite(score):
@@ -113,4 +115,24 @@ class BestEpoch(TrainerCallback):
         for name, parameter in self._trainable:
             if name in self._values:
                 parameter.copy_(self._values[name])
-        self._adapted.state.update(self._state)
+        if self._extra is not None:
+            self._adapted.set_extra_state(self._extra)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history so far and the best epoch of it, as plain values and tensors."""
+        history = self.history
+        return {
+            "curve": history.as_record().model_dump(),
+            "diverged": history.diverged,
+            "best": self._best,
+            "values": self._values,
+            "extra": self._extra,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the history of an earlier attempt."""
+        curve = record.History.model_validate(state["curve"])
+        self.history = History(curve.steps, curve.epochs, curve.best_epoch, diverged=state["diverged"])
+        device = next(self._adapted.model.parameters()).device
+        self._best = state["best"]
+        self._values, self._extra = send_to_device((state["values"], state["extra"]), device)

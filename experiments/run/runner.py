@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,6 +127,8 @@ def _attempt(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[Record, s
 
 
 def _attempt_anew(plan: Plan, folder: Path, descriptor: int, isolated: bool) -> None:
+    if plan.config["rerun"] or not plan.config["resume"]:
+        shutil.rmtree(folder / record.RESUME, ignore_errors=True)
     earlier = outputs.set_aside(folder)
     try:
         record.write(folder / "spec.json", plan)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from torch.utils.data import SequentialSampler
 from transformers import (
     PrinterCallback,
     ProgressCallback,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -25,8 +23,10 @@ from transformers import (
 from baselines import Adapted
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, Metrics
-from experiments.run.devices import OneDeviceArguments, synchronize
+from experiments.run.devices import OneDeviceArguments
 from experiments.run.history import BestEpoch, History
+from experiments.run.resumable import ResumableTrainer
+from experiments.run.resume import States
 from schema.run import RunSpec
 from schema.sections import Recipe
 
@@ -34,7 +34,7 @@ _POINTS_PER_EPOCH = 10
 """Loss values kept per epoch in the history."""
 
 
-class TwoRateTrainer(Trainer):
+class TwoRateTrainer(ResumableTrainer):
     """`Trainer` whose AdamW gives adapter and head their own learning rates and their own rule of weight decay."""
 
     def __init__(
@@ -47,7 +47,6 @@ class TwoRateTrainer(Trainer):
         super().__init__(**options)
         self._parameter_groups = parameter_groups
         self._scores = evaluate
-        self.selection_seconds = 0.0
 
     def create_optimizer(self, *_: Any) -> torch.optim.Optimizer:
         """AdamW with torch's default betas and epsilon, as the authors (PAPERS.md, "Optimiser & what counts")."""
@@ -56,11 +55,8 @@ class TwoRateTrainer(Trainer):
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float | None]:
         """The scores of the selection split, by the family's own function where it has one; the time is kept."""
-        synchronize()
-        started = time.perf_counter()
-        scores = super().evaluate(*arguments, **options) if self._scores is None else self._own_scores(self._scores)
-        self.selection_seconds += time.perf_counter() - started
-        return scores
+        with self.clock.phase("selection"):
+            return super().evaluate(*arguments, **options) if self._scores is None else self._own_scores(self._scores)
 
     def _own_scores(self, function: Callable[[nn.Module, Examples], Metrics]) -> Metrics:
         scores = {f"eval_{name}": value for name, value in function(self.model, self.eval_dataset).items()}
@@ -97,8 +93,18 @@ def trainer(
     train: Examples,
     selection: Examples,
     folder: Path,
+    states: States | None = None,
 ) -> TwoRateTrainer:
     """The trainer of a run.
+
+    Args:
+        spec: of the run.
+        adapted: the model that trains.
+        family: of its task.
+        train: the examples to train on.
+        selection: the examples that choose the epoch.
+        folder: of the run.
+        states: where the state of training is kept after each epoch; None: nowhere.
 
     Raises:
         SpecError: if so many steps do not suit the method's own schedule.
@@ -108,7 +114,7 @@ def trainer(
     steps_per_epoch = math.ceil(batches / recipe.accumulation)
     total_steps = math.ceil(steps_per_epoch * recipe.epochs)
     arguments = OneDeviceArguments(
-        output_dir=str(folder / "trainer"),
+        output_dir=str(states.folder if states else folder / "trainer"),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=recipe.eval_batch_size,
@@ -122,7 +128,7 @@ def trainer(
         fp16=recipe.precision == "float16",
         train_sampling_strategy="group_by_length" if recipe.group_by_length else "random",
         eval_strategy="epoch",
-        save_strategy="no",
+        save_strategy="epoch" if states else "no",
         logging_steps=max(1, steps_per_epoch // _POINTS_PER_EPOCH),
         logging_nan_inf_filter=False,
         report_to=[],
@@ -135,7 +141,8 @@ def trainer(
         **options.arguments,
     )
     run = TwoRateTrainer(
-        model=adapted.model,
+        adapted=adapted,
+        states=states,
         args=arguments,
         train_dataset=train,
         eval_dataset=selection,
@@ -161,13 +168,12 @@ def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
     """
     keeper = BestEpoch(adapted, primary)
     run.add_callback(keeper)
-    result = run.train()
+    run.go_on()
     keeper.restore()
     history = keeper.history
     if history.best_epoch is None and history.diverged is None:
         history.diverged = f"no epoch has a finite {primary} on the selection split"
-    history.selection_seconds = run.selection_seconds
-    history.train_seconds = float(result.metrics["train_runtime"]) - run.selection_seconds
+    history.train_seconds, history.selection_seconds = (run.clock.seconds[phase] for phase in ("train", "selection"))
     history.tokens = int(run.state.num_input_tokens_seen)
     history.examples = round(len(run.train_dataset) * float(run.state.epoch or 0))
     return history

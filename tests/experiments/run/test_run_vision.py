@@ -6,11 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import TrainerState
 
@@ -19,56 +17,8 @@ from experiments.data import sources
 from experiments.errors import RunFailed, SpecError
 from experiments.run import preflight
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
+from tests.experiments.run.conftest import CLASSES
 from tests.experiments.runs import folder_of, run, spec_of
-
-CLASSES = ("bright", "dark", "striped")
-
-
-def picture(kind: str, generator: np.random.Generator) -> Image.Image:
-    pixels = generator.integers(0, 60, (20, 24, 3))
-    if kind == "bright":
-        pixels += 180
-    if kind == "striped":
-        pixels[::4] += 180
-    return Image.fromarray(pixels.astype(np.uint8))
-
-
-@pytest.fixture(scope="session")
-def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of images: 30 a class to train on, 8 to test on."""
-    folder, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for split, count in {"train": 30, "test": 8}.items():
-        for kind in CLASSES:
-            (folder / split / kind).mkdir(parents=True)
-            for number in range(count):
-                picture(kind, generator).save(folder / split / kind / f"{number}.png")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("small-vit")
-    save_transformers_vit(folder)
-    return folder
-
-
-@pytest.fixture
-def images(image_folder: Path, vit: Path, tmp_path: Path) -> list[str]:
-    """Overrides of run.py for a run of a second on images."""
-    return [
-        "task=vision/folder",
-        "data=local",
-        f"data.path={image_folder}",
-        "backbone=vit",
-        "backbone.source=local",
-        f"backbone.path={vit}",
-        "recipe=default",
-        "recipe.epochs=2",
-        "recipe.d=64",
-        "recipe.learning_rate=0.02",
-        "logger=disabled",
-        f"outputs={tmp_path / 'outputs'}",
-    ]
 
 
 @pytest.mark.parametrize("method", ["gpart", "lora", "unilora", "full", "bitfit", "head"])

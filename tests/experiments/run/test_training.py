@@ -121,7 +121,7 @@ def test_ranks_shrink_to_their_budget_by_the_last_step(tiny: list[str], tmp_path
     assert ranks.seen[-1] == 1 * 4
     assert sorted(ranks.seen, reverse=True) == ranks.seen
     assert history.best_epoch in range(1, 10), "an earlier epoch than the last, which the next line is about"
-    assert sum(map(sum, prepared.subject.adapted.state["rank_pattern"].values())) == ranks.in_use
+    assert sum(map(sum, prepared.subject.adapted.model.peft_config["default"].rank_pattern.values())) == ranks.in_use
 
 
 class _Ranks(TrainerCallback):
