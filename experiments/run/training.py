@@ -15,7 +15,6 @@ from torch.utils.data import SequentialSampler
 from transformers import (
     PrinterCallback,
     ProgressCallback,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -27,6 +26,7 @@ from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, Metrics
 from experiments.run.devices import OneDeviceArguments, synchronize
 from experiments.run.history import BestEpoch, History
+from experiments.run.sharing import SharingTrainer
 from schema.run import RunSpec
 from schema.sections import Recipe
 
@@ -34,7 +34,7 @@ _POINTS_PER_EPOCH = 10
 """Loss values kept per epoch in the history."""
 
 
-class TwoRateTrainer(Trainer):
+class TwoRateTrainer(SharingTrainer):
     """`Trainer` whose AdamW gives adapter and head their own learning rates and their own rule of weight decay."""
 
     def __init__(
