@@ -20,7 +20,7 @@ from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, save
 from experiments.records import provenance, record
-from experiments.run import devices, ending, preflight, roundtrip, signals, training
+from experiments.run import devices, ending, group, preflight, processes, roundtrip, signals, training
 from experiments.run.preflight import Prepared
 from schema.diagnostics import Diagnostics
 from schema.plan import Plan
@@ -61,6 +61,26 @@ def execute(folder: Path) -> Record:
     return result
 
 
+def assist(folder: Path) -> int:
+    """Train with the process that carries out the attempt, and write nothing.
+
+    Returns:
+        0; 1 where the run fails here, which that process is told.
+
+    Raises:
+        SpecError: as `execute`.
+    """
+    plan = Plan.model_validate_json((folder / "spec.json").read_text(encoding="utf-8"))
+    try:
+        _measure(plan, folder, record.blank(plan))
+    except SpecError:
+        raise
+    except BaseException as error:
+        group.agreed(ending.described(error))
+        return 1
+    return 0
+
+
 def _measure(plan: Plan, folder: Path, result: Record) -> None:
     spec = stored(plan.config)
     if spec.threads:
@@ -80,6 +100,11 @@ def _measure(plan: Plan, folder: Path, result: Record) -> None:
     snapshots = Snapshots(subject.adapted, spec.diagnostics.snapshots)
     if subject.adapted.trainable and not _train(spec, subject, snapshots, folder, result):
         return
+    if processes.leads():
+        _report(spec, subject, snapshots, folder, result)
+
+
+def _report(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: Record) -> None:
     _score(spec, subject, folder, result)
     # What follows proves and explains the result; its memory is no part of the run's cost.
     result.cost.peak_memory_bytes = provenance.peak_memory_bytes()
@@ -120,10 +145,11 @@ def _load(prepared: Prepared, result: Record) -> _Subject:
 def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: Record) -> bool:
     """Whether training left an epoch to go on with; the model is at that epoch."""
     adapted, family, examples = subject.adapted, subject.family, subject.examples
-    run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
-    if spec.diagnostics.measures:
-        run.add_callback(snapshots)
-    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.primary_metric)
+    with group.joined():
+        run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder)
+        if spec.diagnostics.measures:
+            run.add_callback(snapshots)
+        history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.primary_metric)
     result.history = history.as_record()
     _count_cost(result.cost, history, family.trainer_options().counts_tokens)
     if history.diverged:
