@@ -29,6 +29,7 @@ def joined() -> Iterator[None]:
         return
     from torch import distributed
 
+    processes.store()  # connected here: the watch would try for long where the launcher has just ended
     done = threading.Event()
     threading.Thread(target=_watch, args=(done,), name="others", daemon=True).start()
     try:

@@ -38,6 +38,8 @@ _BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
 """What keeps the others' progress bars from the first one's."""
 
 _LOOK_SECONDS = 0.2
+_CONNECTED = timedelta(seconds=30)
+"""How long it may take to reach the launcher."""
 _FAREWELL = timedelta(seconds=10)
 """How long the first process waits for the others to have heard of the end, where it holds the store itself."""
 
@@ -164,14 +166,19 @@ def told() -> Failure | None:
 @cache
 def store() -> Store:
     """What all processes of this launch can write to and read."""
-    return connection("gpart")
+    return connection("gpart", _CONNECTED)
 
 
-def connection(prefix: str) -> Store:
-    """Another connection to the store, for what waits in it; its keys begin with `prefix`."""
+def connection(prefix: str, patience: timedelta = timedelta(minutes=30)) -> Store:
+    """Another connection to the store, for what waits in it.
+
+    Args:
+        prefix: of its keys.
+        patience: how long to wait for the launcher, and for what others write.
+    """
     from torch.distributed import PrefixStore, rendezvous
 
-    return PrefixStore(prefix, next(rendezvous("env://"))[0])
+    return PrefixStore(prefix, next(rendezvous("env://", timeout=patience))[0])
 
 
 def _failure_key() -> str:
