@@ -24,7 +24,8 @@ from experiments.configuration.spec import parse
 from experiments.configuration.usage import usage
 from experiments.errors import RunFailed, SpecError, Unforeseen
 from experiments.records.lock import Busy
-from experiments.run import signals
+from experiments.run import processes, signals
+from experiments.run.assistant import assist
 from experiments.sweep.launcher import launcher_errors
 
 _SINGLE_RUN_ERRORS: list[SpecError | RunFailed | Busy] = []
@@ -61,6 +62,11 @@ def _job(composed: DictConfig) -> None:
 
 def main() -> int:
     """Run what the command line asks for; see the module's docstring for the exit status."""
+    silence()
+    return processes.led(_main, assist)
+
+
+def _main() -> int:
     line = CommandLine.of(sys.argv[1:])
     if line.has("-h", "--help"):
         with searched(line.config_dir):
@@ -72,7 +78,6 @@ def main() -> int:
         return 2
     # Hydra's parser takes flags before overrides, or behind them all, and no null for a group.
     sys.argv[1:] = [*line.flags, *(spelled(word) for word in line.overrides if not needless(word))]
-    silence()
     with searched(line.config_dir):
         return _composed_and_run()
 
@@ -80,8 +85,12 @@ def main() -> int:
 def silence() -> None:
     """Filter warnings about which users can do nothing, here and in child processes."""
     # PEFT 0.21 asks transformers by a name that has been renamed, and doubts that VeRA's projections come out of their
-    # key again, which the round trip measures.
-    quiet = {"transformers.modeling_utils": FutureWarning, "peft.tuners.vera.config": UserWarning}
+    # key again, which the round trip measures. accelerate 1.15 hands torch an argument that has been renamed.
+    quiet = {
+        "transformers.modeling_utils": FutureWarning,
+        "peft.tuners.vera.config": UserWarning,
+        "accelerate.accelerator": FutureWarning,
+    }
     for module, category in quiet.items():
         warnings.filterwarnings("ignore", category=category, module=module)
     ignored = ",".join(f"ignore::{category.__name__}:{module}" for module, category in quiet.items())

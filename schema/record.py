@@ -110,7 +110,8 @@ class Cost(Part):
     tokens_per_second: Annotated[float | None, "training tokens, padding apart; null for images and packed rows"] = None
     examples_per_second: Annotated[float | None, "training examples"] = None
     peak_memory_bytes: Annotated[
-        int | None, "most memory held at once until the scores stood: of the process, on an accelerator of its tensors"
+        int | None,
+        "most memory held at once until the scores stood: of the (first) process, on an accelerator of its tensors",
     ] = None
 
 
@@ -155,7 +156,7 @@ class Accelerators(Part):
     """How many accelerators there are for a run."""
 
     visible: Annotated[int, "to its process"]
-    used: Annotated[int, "of those: one at most, so that no batch is larger than the recipe's"]
+    used: Annotated[int, "of those: one for each process on the machine"]
 
 
 class Provenance(Part):

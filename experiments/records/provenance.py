@@ -13,6 +13,7 @@ import torch
 
 from experiments.records.checkout import git_state
 from experiments.records.record import now
+from experiments.run import processes
 from experiments.run.devices import accelerators
 from schema.record import Hardware, Provenance
 
@@ -38,6 +39,7 @@ def collect(references: Provenance, determinism: str) -> Provenance:
         packages={"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
         hardware=hardware(),
         accelerators=accelerators(torch.accelerator.device_count()),
+        processes=processes.size(),
         threads=torch.get_num_threads(),
         determinism=determinism,
         data_reference=references.data_reference,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import TrainingArguments
 
+from experiments.run import processes
 from schema.record import Accelerators
 
 
@@ -18,8 +19,8 @@ def device() -> torch.device:
 
 
 def accelerators(visible: int) -> Accelerators:
-    """How many accelerators are `visible`, and how many of them this process uses."""
-    return Accelerators(visible=visible, used=min(visible, 1))
+    """How many accelerators are `visible`, and how many of them the processes on this machine use: each one."""
+    return Accelerators(visible=visible, used=min(visible, processes.local_size()))
 
 
 def notice(counts: Accelerators) -> str | None:
@@ -31,8 +32,8 @@ def notice(counts: Accelerators) -> str | None:
     if counts.visible == counts.used:
         return None
     return (
-        f"{counts.visible} accelerators are visible and {counts.used} is used: several would multiply the "
-        "recipe's batch size; CUDA_VISIBLE_DEVICES says which"
+        f"{counts.visible} accelerators are visible and {counts.used} used, one by each process: torchrun starts "
+        "several; CUDA_VISIBLE_DEVICES says which"
     )
 
 
@@ -42,6 +43,9 @@ class OneDeviceArguments(TrainingArguments):
 
     With several visible devices that would train on batches of so many times the recipe's size.
     """
+
+    average_tokens_across_devices: bool = False  # `SharingTrainer` weights the losses itself
+    ddp_broadcast_buffers: bool | None = False  # they never change, and a method's indices are as many as its weights
 
     @property
     def n_gpu(self) -> int:

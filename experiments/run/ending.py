@@ -9,6 +9,8 @@ from pathlib import Path
 
 from experiments.records import outputs, record
 from experiments.records.mirror import logger_of, mirror
+from experiments.run import group, processes
+from experiments.run.processes import Failure
 from schema.plan import Plan
 from schema.record import Error, Outcome, Record
 
@@ -31,15 +33,21 @@ def finish(result: Record, folder: Path) -> None:
 
 
 def failed(result: Record, error: BaseException, folder: Path) -> None:
-    """Say in a record what ended its run."""
-    result.outcome = _outcome(error)
-    result.error = Error(type=type(error).__name__, message=str(error))
+    """Say in a record what ended its run, in this process or in another one that carries it out."""
+    failure = group.agreed(described(error))
+    result.outcome = failure.outcome
+    result.error = Error(type=failure.type, message=failure.message)
     try:
-        text = "".join(traceback.format_exception(error))
-        (folder / "traceback.txt").write_text(text, encoding="utf-8")
+        (folder / "traceback.txt").write_text(failure.traceback, encoding="utf-8")
         result.error.traceback = "traceback.txt"
     except OSError:
         (folder / "traceback.txt").unlink(missing_ok=True)  # a full disk may be what ended it
+
+
+def described(error: BaseException) -> Failure:
+    """What an exception says."""
+    text = "".join(traceback.format_exception(error))
+    return Failure(outcome=_outcome(error), type=type(error).__name__, message=str(error), traceback=text)
 
 
 def _outcome(error: BaseException) -> Outcome:
@@ -63,11 +71,19 @@ def died(plan: Plan, folder: Path, status: int, interruption: BaseException | No
         SpecError: as `finish`.
     """
     result = record.blank(plan)
+    failure = processes.told() or death(status)
+    result.outcome = "interrupted" if interruption else failure.outcome
+    result.error = Error(type=failure.type, message=failure.message)
+    finish(result, folder)
+
+
+def death(status: int) -> Failure:
+    """What the exit status of a process says (`Popen.returncode`) that could not say it itself."""
     killer = signal.Signals(-status) if status < 0 else None
     means = f"killed by {killer.name}" if killer else f"ended with exit status {status}"
-    result.outcome = "interrupted" if interruption else _by_signal(killer)
-    result.error = Error(type="ProcessDied", message=f"the run's process was {means} before it wrote a record")
-    finish(result, folder)
+    which = "the run's process" if processes.leads() else f"process {processes.rank()} of {processes.size()}"
+    message = f"{which} was {means} before it wrote a record"
+    return Failure(outcome=_by_signal(killer), type="ProcessDied", message=message)
 
 
 def _by_signal(killer: signal.Signals | None) -> Outcome:

@@ -19,7 +19,18 @@ from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, save
 from experiments.records import provenance, record
-from experiments.run import determinism, devices, ending, preflight, resume, roundtrip, signals, training
+from experiments.run import (
+    determinism,
+    devices,
+    ending,
+    group,
+    preflight,
+    processes,
+    resume,
+    roundtrip,
+    signals,
+    training,
+)
 from experiments.run.preflight import Prepared
 from schema.diagnostics import Diagnostics
 from schema.plan import Plan
@@ -56,6 +67,26 @@ def execute(folder: Path) -> Record:
     return result
 
 
+def assist(folder: Path) -> int:
+    """Train with the process that carries out the attempt, and write nothing.
+
+    Returns:
+        0; 1 where the run fails here, which that process is told.
+
+    Raises:
+        SpecError: as `execute`.
+    """
+    plan = Plan.model_validate_json((folder / "spec.json").read_text(encoding="utf-8"))
+    try:
+        _measure(plan, folder, _begun(plan))
+    except SpecError:
+        raise
+    except BaseException as error:
+        group.agreed(ending.described(error))
+        return 1
+    return 0
+
+
 def _begun(plan: Plan) -> Record:
     """The record of an attempt that begins, with all that the states of training are bound to."""
     result, level = record.blank(plan), stored(plan.config).determinism
@@ -81,6 +112,11 @@ def _measure(plan: Plan, folder: Path, result: Record) -> None:
     snapshots = Snapshots(subject.adapted, spec.diagnostics.snapshots)
     if subject.adapted.trainable and not _train(spec, subject, snapshots, folder, result):
         return
+    if processes.leads():
+        _report(spec, subject, snapshots, folder, result)
+
+
+def _report(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: Record) -> None:
     _score(spec, subject, folder, result)
     # What follows proves and explains the result; its memory is no part of the run's cost.
     result.cost.peak_memory_bytes = provenance.peak_memory_bytes()
@@ -122,10 +158,11 @@ def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path,
     """Whether training left an epoch to go on with; the model is at that epoch."""
     adapted, family, examples = subject.adapted, subject.family, subject.examples
     states = _states(spec, adapted, folder, result)
-    run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder, states)
-    if spec.diagnostics.measures:
-        run.add_callback(snapshots)
-    history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.primary_metric)
+    with group.joined():
+        run = training.trainer(spec, adapted, family, examples["train"], examples["selection"], folder, states)
+        if spec.diagnostics.measures:
+            run.add_callback(snapshots)
+        history = training.train(run, adapted, "loss" if family.selects_by_loss else spec.task.primary_metric)
     result.history = history.as_record()
     _count_cost(result.cost, history, family.trainer_options().counts_tokens)
     if history.diverged:

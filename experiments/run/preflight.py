@@ -14,6 +14,7 @@ from experiments.configuration.identity import cell_key
 from experiments.data import hub, sources
 from experiments.errors import SpecError
 from experiments.records import outputs
+from experiments.run import processes
 from schema.identity import covered, run_id
 from schema.key import Key
 from schema.plan import Plan
@@ -137,7 +138,9 @@ def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
     """Every line that `sizes` refuses a run with, or else the counts; none for a method that looks at the weights."""
     from baselines import config_errors
 
-    errors = _precision_errors(prepared.spec) + config_errors(prepared.spec.method.config)
+    errors = (
+        _precision_errors(prepared.spec) + processes.errors(prepared.spec) + config_errors(prepared.spec.method.config)
+    )
     try:
         errors += prepared.family.check()
         return errors, Sizes() if errors else model_sizes(adapted(prepared.spec, prepared.family.meta()))

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from experiments.errors import SpecError
 from experiments.records import record
@@ -17,7 +18,9 @@ from experiments.run import ending, signals
 from schema.plan import Plan
 
 _ROOT = Path(__file__).resolve().parents[2]
-_REFUSED = 2
+REFUSED = 2
+"""Exit status of a run that its own data refused; nothing is recorded then."""
+
 _MOST_ANSWERED = 60_000
 """Bytes of a refusal: what a pipe takes without a reader."""
 
@@ -37,12 +40,12 @@ def carry_out(plan: Plan, folder: Path, lock: int) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, encoding="utf-8") as answer:
         try:
-            with signals.held_back():
-                child = _started(folder, lock, writer)
+            arguments = [str(folder), str(os.getpid()), str(writer)]
+            child = started(__name__, arguments, pass_fds=(lock, writer))
         finally:
             os.close(writer)
         interruption = _ended(child)
-        if child.returncode == _REFUSED:
+        if child.returncode == REFUSED:
             raise SpecError(json.loads(answer.read()))
     if not (folder / record.RECORD).is_file():
         ending.died(plan, folder, child.returncode, interruption)
@@ -50,12 +53,20 @@ def carry_out(plan: Plan, folder: Path, lock: int) -> None:
         raise interruption
 
 
-def _started(folder: Path, lock: int, answer: int) -> subprocess.Popen[bytes]:
+def started(module: str, arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A module of this suite as a process, which signals reach once it calls `signals.arm`.
+
+    Args:
+        module: by name.
+        arguments: of its command line.
+        options: of `Popen`.
+    """
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     # What the run needs of the hub is in the cache: asked again, the hub could name another commit.
     environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", __name__, str(folder), str(os.getpid()), str(answer)]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, pass_fds=(lock, answer))
+    command = [sys.executable, "-m", module, *arguments]
+    with signals.held_back():
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, **options)
 
 
 def _ended(child: subprocess.Popen[bytes]) -> BaseException | None:
@@ -84,7 +95,7 @@ def main(folder: Path, parent: int, answer: int) -> int:
         execute(folder)
     except SpecError as refusal:
         os.write(answer, json.dumps(_shortened(refusal.errors)).encode())
-        return _REFUSED
+        return REFUSED
     except signals.Interrupted as error:
         with signals.ignored():
             if not (folder / record.RECORD).is_file():

@@ -11,16 +11,17 @@ import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.distributed.checkpoint.stateful import Stateful
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from baselines import Adapted
 from experiments.run.clock import Clock
 from experiments.run.resume import Kept, States, load
+from experiments.run.sharing import SharingTrainer
 
 _PARTS = "parts.pt"
 
 
-class ResumableTrainer(Trainer):
+class ResumableTrainer(SharingTrainer):
     """`Trainer` that keeps its state after each epoch and goes on from the newest one.
 
     Its own files hold the optimizer, the schedule and the random states; `parts.pt` holds what training changes in the

@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.configuration.identity import run_folder
 from experiments.errors import RunFailed, SpecError, shorten
 from experiments.records import lock, outputs, record
-from experiments.run import preflight, process
+from experiments.run import preflight, process, processes
 from experiments.run.preflight import Prepared
 from experiments.run.report import plan_report, run_report
 from schema.plan import Plan
@@ -133,7 +133,8 @@ def _attempt_anew(plan: Plan, folder: Path, descriptor: int, isolated: bool) -> 
     try:
         record.write(folder / "spec.json", plan)
         if isolated:
-            process.carry_out(plan, folder, descriptor)
+            with processes.together(folder):
+                process.carry_out(plan, folder, descriptor)
         else:
             from experiments.run.execute import execute
 

@@ -20,6 +20,8 @@ class PooledClassifier(PreTrainedModel):
     """
 
     base_model_prefix = "encoder"
+    #: The loss is a mean over the batch, whatever number of labels the `Trainer` tells.
+    loss_is_mean = True
     # The attention is the encoder's, which has made its own choice when it gets here.
     _supports_sdpa = True
     _supports_flash_attn = True

@@ -37,6 +37,12 @@ def test_what_is_visible_and_not_used_is_said(visible: int, used: int, said: boo
     assert (devices.notice(counts) is not None) == said
 
 
+def test_each_process_on_a_machine_uses_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert devices.accelerators(4) == Accelerators(visible=4, used=2)
+    assert devices.notice(devices.accelerators(2)) is None
+
+
 def test_the_record_says_how_many_were_visible_and_used(tiny: list[str]) -> None:
     result = run(*tiny, "method=head", "task=glue/sst2", "recipe.epochs=1")
     assert result["provenance"]["accelerators"] == devices.accelerators(torch.accelerator.device_count()).model_dump()
