@@ -25,6 +25,8 @@ from experiments.configuration.usage import usage
 from experiments.errors import RunFailed, SpecError, Unforeseen
 from experiments.records.lock import Busy
 from experiments.run import signals
+from schema import console
+from schema.console import complain
 
 _SINGLE_RUN_ERRORS: list[SpecError | RunFailed | Busy] = []
 
@@ -60,6 +62,10 @@ def _job(composed: DictConfig) -> None:
 
 def main() -> int:
     """Run what the command line asks for; see the module's docstring for the exit status."""
+    return console.run(_main)
+
+
+def _main() -> int:
     line = CommandLine.of(sys.argv[1:])
     if line.has("-h", "--help"):
         with searched(line.config_dir):
@@ -67,7 +73,7 @@ def main() -> int:
         return 0
     errors = override_errors(sys.argv[1:])
     if errors:
-        _print_errors(errors)
+        complain(errors)
         return 2
     # Hydra's parser takes flags before overrides, or behind them all, and no null for a group.
     sys.argv[1:] = [*line.flags, *(spelled(word) for word in line.overrides if not needless(word))]
@@ -95,20 +101,15 @@ def _composed_and_run() -> int:
         if _SINGLE_RUN_ERRORS:
             raise _SINGLE_RUN_ERRORS.pop()
     except SpecError as error:
-        _print_errors(error.errors)
+        complain(error.errors)
         return 2
     except RunFailed as error:
-        _print_errors(str(error).splitlines())
+        complain(str(error).splitlines())
         return 1
     except (HydraException, OmegaConfBaseException) as error:
-        _print_errors([" ".join(str(error).split())])
+        complain([" ".join(str(error).split())])
         return 2
     except signals.Interrupted as error:
-        _print_errors([f"ended by {error.number.name}; the same command goes on with what is not recorded"])
+        complain([f"ended by {error.number.name}; the same command goes on with what is not recorded"])
         return error.status
     return 0
-
-
-def _print_errors(errors: list[str]) -> None:
-    for line in errors:
-        print(f"error: {line}", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from analysis.cells import sections
 from analysis.differences import baseline_row
 from analysis.plots import Figure, figures, render
-from analysis.records import InputError, Run, read_runs
+from analysis.records import InputError, Run
 from analysis.report.page import Plot, page
 
 
@@ -22,13 +22,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     report.set_defaults(execute=_execute)
 
 
-def _execute(options: argparse.Namespace) -> None:
+def _execute(options: argparse.Namespace, runs: Sequence[Run]) -> None:
     out = options.out or options.folder / "report.html"
     if out.suffix != ".html":
         raise InputError(
             [f"--out={out}: the page is HTML and may replace nothing else; accepted: a name ending in .html"]
         )
-    runs = read_runs(options.folder)
     write_report(runs, figures(runs), options.folder, out, options.baseline)
 
 

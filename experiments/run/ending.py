@@ -22,8 +22,7 @@ def finish(result: Record, folder: Path) -> None:
     with outputs.writing(str(result.config.model_dump().get("outputs"))):
         result.artifacts = record.artifacts(folder)
         record.write(folder / record.RECORD, result)
-    written = record.read(folder)
-    assert written is not None
+    written = record.written(folder)
     mirror(written, logger_of(written), folder)
 
 

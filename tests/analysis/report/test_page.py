@@ -46,7 +46,7 @@ class Reader(HTMLParser):
 
 def drawn(folder: Path, baseline: str | None = None) -> str:
     """The page without plots, which take the most time."""
-    runs = read_runs(folder)
+    runs = read_runs(folder).kept
     tables = sections(runs)
     rows = baseline_row(tables, baseline) if baseline else [None] * len(tables)
     return page(runs, tables, rows, [], folder)
@@ -198,7 +198,7 @@ def test_integers_that_a_script_cannot_hold_are_text() -> None:
 
 def test_equal_parts_are_kept_once(filled: Path) -> None:
     pool = Pool()
-    (section, *_) = sections(read_runs(filled))
+    (section, *_) = sections(read_runs(filled).kept)
     found = drilldown(section, filled, pool)
     assert len({run["config"]["backbone"] for run in found.values()}) == 1
     assert pool.add({"b": 1, "a": 2}) == pool.add({"a": 2, "b": 1})
@@ -209,7 +209,7 @@ def test_five_hundred_runs_stay_below_three_megabytes(runs: Path) -> None:
     for seed in range(100):
         for d in range(5):
             write(runs, record(seed=seed, d=1000 + d, score=0.5 + seed / 1000, history=HISTORY))
-    found = read_runs(runs)
+    found = read_runs(runs).kept
     tables = sections(found)
     text = page(found, tables, [None], [], runs)
     assert len(data_of(text)["runs"]) == 500
@@ -217,7 +217,7 @@ def test_five_hundred_runs_stay_below_three_megabytes(runs: Path) -> None:
 
 
 def test_plots_are_images_with_captions(filled: Path) -> None:
-    runs = read_runs(filled)
+    runs = read_runs(filled).kept
     tables = sections(runs)
     svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>"
     plots = [Plot(runs[0].column, "A <plot>", "What it shows", (2, 1), svg)]
