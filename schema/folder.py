@@ -123,7 +123,7 @@ def _proven(data: bytes) -> Record:
     found = digest(data)
     # What is proven needs no strict decoder, which takes four times as long.
     is_proven = f'\n "digest": "{found}",\n'.encode() in data
-    record = read(from_json(data) if is_proven else loads(data))
+    record = read(from_json(data, allow_inf_nan=False) if is_proven else loads(data))
     if record.digest is not None and not is_proven:
         raise ValueError(
             f"digest={record.digest}: its other lines have {found}, so that it was edited or damaged; "

@@ -10,9 +10,7 @@ from schema.validation import shown
 class Part(BaseModel):
     """A part of a record: every key is always there, and null where nothing was measured."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=(), populate_by_name=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), populate_by_name=True)
 
 
 def first_error(error: ValidationError) -> str:
