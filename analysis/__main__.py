@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -16,8 +15,9 @@ from analysis import (
     table_command,
     variance_command,
 )
-from analysis.records import InputError
+from analysis.records import InputError, read_runs
 from analysis.report import all_command, report_command
+from schema import console
 
 COMMANDS = (
     table_command,
@@ -30,33 +30,50 @@ COMMANDS = (
     report_command,
     all_command,
 )
-"""Modules of commands; each registers its parser, with `execute` as what the command does."""
+"""Modules of commands; each registers its parser, with `execute` as what the command does with its options.
+
+One with an option `folder` is given the runs in it as well. It gives back the faults of other files that it read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 2, with a line for each thing wrong, where the input is bad.
 
-    It is 1 where whoever reads the output has gone (`| head`): no error, but the command did not end.
+    It is 1 where files are set aside that cannot be used, each named in a line, or where the output cannot be written.
     """
+    return console.run(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return _executed(options)
+    except InputError as error:
+        console.complain(error.lines)
+        return 2
+    except OSError as error:
+        if error.filename is None and console.output_fails():
+            raise
+        console.complain([f"{error.filename or 'a file'}: cannot be written ({error.strerror})"])
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in COMMANDS:
         module.register(commands)
-    options = parser.parse_args(arguments)
-    try:
-        options.execute(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would fail once more as the interpreter ends (signal, "Note on SIGPIPE").
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except InputError as error:
-        print("\n".join(error.lines), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{error.filename}: cannot be written ({error.strerror})", file=sys.stderr)
-        return 2
-    return 0
+    return parser
+
+
+def _executed(options: argparse.Namespace) -> int:
+    """Run a command on what it reads: run records, unless it reads files of its own."""
+    if "folder" not in options:
+        return console.name_faults(options.execute(options))
+    found = read_runs(options.folder)
+    status = console.name_faults(found.faults)
+    if not found.kept:
+        raise InputError([f"{options.folder}: no record in it can be used; accepted: a folder with run records"])
+    return console.name_faults(options.execute(options, found.kept) or ()) or status
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from analysis.aggregate_table import aggregate_table, estimates
 from analysis.aggregates import THRESHOLDS, Pool, performance_profile, pools
 from analysis.cells import Row, Section, sections
 from analysis.differences import baseline_row
-from analysis.records import InputError, Run, read_runs
+from analysis.records import InputError, Run
 from analysis.render import markdown, to_csv
 
 
@@ -23,7 +23,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("--baseline", metavar="ROW", help="a method or a row's label to be better than")
     command.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/aggregates)")
     command.set_defaults(
-        execute=lambda o: write_aggregates(read_runs(o.folder), o.folder, o.out or o.folder / "aggregates", o.baseline)
+        execute=lambda o, runs: write_aggregates(runs, o.folder, o.out or o.folder / "aggregates", o.baseline)
     )
 
 
@@ -40,6 +40,8 @@ def write_aggregates(runs: Sequence[Run], folder: Path, out: Path, baseline: str
     if not pooled:
         raise InputError([f"{folder}: no table with two tasks; accepted: records of two tasks that share one"])
     lines = [line for section, base, pool in pooled for line in _lines(section, base, pool)]
+    if not lines:
+        raise InputError([f"{folder}: {pool.reason}; accepted: one column per task" for _, _, pool in pooled])
     text = markdown([aggregate_table(section, base, pool) for section, base, pool in pooled])
     print(text)
     out.mkdir(parents=True, exist_ok=True)

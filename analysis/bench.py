@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from analysis.records import InputError, Value, flatten, read_json
+from analysis.records import InputError, Value, flatten
 from analysis.statistics import median_interval
 from schema.bench import SCHEMA, BenchRecord
+from schema.folder import Fault, Records
 from schema.part import first_error
+from schema.strict_json import read_json
 
 PARTS = ("passes", "updates", "attach", "first_use", "one_pass")
 """What is timed of a step; a step's time is the sum of those that its record has."""
@@ -65,30 +67,29 @@ class Bench:
         return Ratio(statistics.median(ratios), None if method == self.baseline else median_interval(ratios))
 
 
-def read_benches(paths: Sequence[Path]) -> list[Bench]:
+def read_benches(paths: Sequence[Path]) -> Records[Bench]:
     """The bench records among files, and of folders in every `*.json` directly in them; by name, copies once.
 
     Raises:
-        InputError: with a line for each that is not a bench record, or if there is none.
+        InputError: if there is no file.
     """
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not files:
         folders = ", ".join(map(str, paths))
         raise InputError([f"{folders}: no *.json in it; accepted: what `python -m experiments bench` writes"])
     found: dict[tuple[str, str], Bench] = {}
-    errors: list[str] = []
+    faults: list[Fault] = []
     for file in files:
         try:
             bench = _read(file)
-        except InputError as error:
-            errors += error.lines
+        except ValueError as error:
+            faults.append(Fault(file, str(error)))
             continue
         first = found.setdefault((bench.name, bench.record), bench)
         if first != bench:
-            errors.append(f"{file}: another record of {bench.name} in a file of this name; accepted: different names")
-    if errors:
-        raise InputError(errors)
-    return [found[key] for key in sorted(found)]
+            reason = f"another record of {bench.name} in a file of this name; accepted: different names"
+            faults.append(Fault(file, reason))
+    return Records([found[key] for key in sorted(found)], faults)
 
 
 def by_name(benches: Sequence[Bench]) -> dict[str, list[Bench]]:
@@ -124,18 +125,18 @@ def _read(path: Path) -> Bench:
     accepted = "accepted: what `python -m experiments bench` writes"
     if not isinstance(content, dict) or not content.keys() >= _TOP_LEVEL:
         missing = _TOP_LEVEL - set(content if isinstance(content, dict) else ())
-        raise InputError([f"{path}: not a bench record (no {', '.join(sorted(missing))}); {accepted}"])
+        raise ValueError(f"not a bench record (no {', '.join(sorted(missing))}); {accepted}")
     if (version := content.get("schema")) != SCHEMA:
-        raise InputError([f"{path}: schema={version}: unknown version of a bench record; accepted: {SCHEMA}"])
+        raise ValueError(f"schema={version}: unknown version of a bench record; accepted: {SCHEMA}")
     try:
         bench = _bench(path.stem, BenchRecord.model_validate(content))
         for targets, methods in bench.measured.items():
             for method in methods:
                 _check(bench, targets, method)
     except ValidationError as error:
-        raise InputError([f"{path}: not a bench record ({first_error(error)}); {accepted}"]) from None
+        raise ValueError(f"not a bench record ({first_error(error)}); {accepted}") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError([f"{path}: not a bench record ({type(error).__name__}: {error}); {accepted}"]) from None
+        raise ValueError(f"not a bench record ({type(error).__name__}: {error}); {accepted}") from None
     return bench
 
 

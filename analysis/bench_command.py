@@ -10,8 +10,10 @@ from analysis.bench import Bench, read_benches
 from analysis.bench_table import bench_csv, bench_tables
 from analysis.latex import latex
 from analysis.options import names
+from analysis.records import InputError
 from analysis.render import markdown
 from analysis.table_command import FORMATS
+from schema.folder import Fault
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,10 +25,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     bench.set_defaults(execute=_execute)
 
 
-def _execute(options: argparse.Namespace) -> None:
+def _execute(options: argparse.Namespace) -> list[Fault]:
     first = options.paths[0]
     beside = first if first.is_dir() else first.parent
-    write_bench(read_benches(options.paths), options.out or beside, options.format)
+    found = read_benches(options.paths)
+    if not found.kept:
+        raise InputError(map(str, found.faults))
+    write_bench(found.kept, options.out or beside, options.format)
+    return found.faults
 
 
 def write_bench(benches: Sequence[Bench], out: Path, formats: Sequence[str] = FORMATS) -> None:

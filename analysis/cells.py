@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-from analysis.records import InputError, Run, Value
+from analysis.records import Run, Value
 from schema.identity import VERSION as IDENTITY
 from schema.key import Key
 
@@ -88,11 +88,7 @@ class Section:
 
 
 def sections(runs: Iterable[Run]) -> list[Section]:
-    """Group runs into tables; protocols, tracks and backbones never share one. Trials of a search are left out.
-
-    Raises:
-        InputError: if two runs of a cell have the same configuration and seeds, so that one seed would count twice.
-    """
+    """Group runs into tables; protocols, tracks and backbones never share one. Trials of a search are left out."""
     grouped: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
         if not run.is_trial:
@@ -112,8 +108,6 @@ def _section(runs: Sequence[Run]) -> Section:
             differing = [(key, run.settings[key]) for key in keys if run.settings.get(key) is not None]
             shown = tuple(differing + version if identity < IDENTITY else differing)
             cells[Row(method, run.capacity, shown, identity), run.column].append(run)
-    for (row, _), members in cells.items():
-        _refuse_repeated_seeds(row, members)
     first = runs[0].column
     return Section(
         first.backbone,
@@ -142,17 +136,3 @@ def _is_capacity(key: str, runs: Sequence[Run]) -> bool:
     """Whether a key is what the row's label gives as d or r."""
     named = {f"method.config.{run.settings.get('method.capacity') or 'r'}" for run in runs}
     return key in named
-
-
-def _refuse_repeated_seeds(row: Row, runs: Sequence[Run]) -> None:
-    seen: dict[tuple[tuple[str, Value], ...], Run] = {}
-    for run in runs:
-        seeds = tuple(sorted({**run.seeds, **run.own_seeds}.items()))
-        first = seen.setdefault(seeds, run)
-        if first is not run:
-            raise InputError(
-                [
-                    f"{run.path}: same configuration and seeds as {first.path} ({row.label}), other id; "
-                    "accepted: one of them, or each in a folder of its own"
-                ]
-            )

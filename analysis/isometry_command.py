@@ -10,7 +10,8 @@ from analysis.options import names
 from analysis.plots import FORMATS, Figure, figures
 from analysis.plots.isometry_table import isometry_data, isometry_markdown
 from analysis.plots_command import write_figures
-from analysis.records import InputError, Run, read_runs
+from analysis.records import InputError, Run
+from analysis.render import frame_csv
 
 FIGURES = ("ratios", "jacobian", "spectra", "theta", "occupancy")
 
@@ -24,8 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     isometry.set_defaults(execute=_execute)
 
 
-def _execute(options: argparse.Namespace) -> None:
-    runs = read_runs(options.folder)
+def _execute(options: argparse.Namespace, runs: Sequence[Run]) -> None:
     found = figures(runs, FIGURES)
     write_isometry(runs, found, options.folder, options.out or options.folder / "isometry", options.format)
 
@@ -52,6 +52,6 @@ def write_isometry(
     text = isometry_markdown(data)
     out.mkdir(parents=True, exist_ok=True)
     (out / "isometry.md").write_text(text, encoding="utf-8")
-    (out / "isometry.csv").write_text(data.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
+    (out / "isometry.csv").write_text(frame_csv(data), encoding="utf-8")
     print(text)
     write_figures(found, out, formats)

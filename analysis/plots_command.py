@@ -6,9 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.markdown import escaped
 from analysis.options import names
 from analysis.plots import FORMATS, KINDS, Figure, figures, render
-from analysis.records import Run, read_runs
+from analysis.records import Run
+from analysis.render import frame_csv
 from analysis.tables import trials_note
 
 
@@ -22,8 +24,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     plots.set_defaults(execute=_execute)
 
 
-def _execute(options: argparse.Namespace) -> None:
-    runs = read_runs(options.folder)
+def _execute(options: argparse.Namespace, runs: Sequence[Run]) -> None:
     found = figures(runs, options.kinds)
     write_plots(runs, found, options.out or options.folder / "plots", options.format, options.kinds)
 
@@ -51,7 +52,7 @@ def write_figures(found: Sequence[Figure], out: Path, formats: Sequence[str]) ->
     for figure in found:
         for format in formats:
             (out / f"{figure.name}.{format}").write_bytes(render(figure, format))
-        (out / f"{figure.name}.csv").write_text(figure.data.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
-    captions = [f"## {figure.title}\n\n`{figure.name}`\n\n{figure.caption}\n" for figure in found]
+        (out / f"{figure.name}.csv").write_text(frame_csv(figure.data), encoding="utf-8")
+    captions = [f"## {escaped(figure.title)}\n\n`{figure.name}`\n\n{escaped(figure.caption)}\n" for figure in found]
     (out / "captions.md").write_text("\n".join(captions), encoding="utf-8")
     print(f"{len(found)} figures written to {out}")

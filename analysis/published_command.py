@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from analysis.published import FIELDS, Published, read_published
 from analysis.records import InputError
 from analysis.render import markdown
 from analysis.tables import Heading, Table
+from schema.folder import Fault
 
 _FILTERS = ("method", "backbone", "task", "protocol", "certainty")
 
@@ -24,7 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.set_defaults(execute=_print)
 
 
-def _print(options: argparse.Namespace) -> None:
+def _print(options: argparse.Namespace) -> Sequence[Fault]:
     wanted = {name: getattr(options, name) for name in _FILTERS if getattr(options, name) is not None}
     found = [e for e in read_published() if all(getattr(e, name) == value for name, value in wanted.items())]
     if not found:
@@ -38,6 +39,7 @@ def _print(options: argparse.Namespace) -> None:
         writer.writerows([_text(getattr(entry, name), "") for name in FIELDS] for entry in found)
     else:
         print(markdown([_table(found)]))
+    return ()
 
 
 def _table(found: Iterable[Published]) -> Table:

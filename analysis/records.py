@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from schema.folder import Fault, Records, read_file, read_folder
 from schema.identity import VERSION as IDENTITY
 from schema.key import Key
-from schema.reading import read
 from schema.record import BROKEN, Comparison, MethodConfig, Outcome, Provenance, Record, RoundTrip
 from schema.seeds import is_seed
 
 Value = str | int | float | bool | None
 
 _ERROR_LENGTH = 200
-_LATER = ("history", "diagnostics", "artifacts", "cost")
-"""Parts of a record that few readers need, and that are read again by those."""
 
 
 class InputError(Exception):
@@ -76,6 +75,11 @@ class Run:
         return "undefined" if self.outcome == "ok" and self.score is None else self.outcome
 
     @property
+    def all_seeds(self) -> frozenset[tuple[str, Value]]:
+        """Every seed by its name."""
+        return frozenset({**self.seeds, **self.own_seeds}.items())
+
+    @property
     def is_newest(self) -> bool:
         """Whether its identity covers all that is covered by the newest."""
         return self.identity == IDENTITY
@@ -86,37 +90,46 @@ class Run:
         Raises:
             InputError: if the file has gone or is no longer a record of this run.
         """
-        record = _read(self.path)
+        record = _sound(read_file(self.path))
         if record.id != self.id:
             raise InputError([f"{self.path}: now the record of run {record.id}; accepted: that of {self.id}"])
         return record
 
 
-def read_runs(folder: Path) -> list[Run]:
-    """All runs recorded below a folder, sorted by id; copies of a record with the same bytes count once.
+def read_runs(folder: Path) -> Records[Run]:
+    """All runs recorded in a folder and below, sorted by id, and the files that cannot be used.
 
     Raises:
-        InputError: if there is no record, or with a line for each that is broken or that shares its id with another.
+        InputError: if there is no record.
     """
     if not folder.is_dir():
         raise InputError([f"{folder}: no such folder; accepted: a folder with run records"])
-    paths = sorted(folder.rglob("record.json"))
-    if not paths:
+    found = read_folder(folder, _run)
+    if not found.kept and not found.faults:
         raise InputError([f"{folder}: no record.json in it or below; accepted: a folder with run records"])
-    runs: dict[str, Run] = {}
-    errors: list[str] = []
-    for path in paths:
-        try:
-            run = read_run(path)
-        except InputError as error:
-            errors += error.lines
-            continue
-        first = runs.setdefault(run.id, run)
-        if first is not run and first.path.read_bytes() != path.read_bytes():
-            errors.append(f"{path}: another record of run {run.id} than {first.path}; accepted: one record per run")
-    if errors:
-        raise InputError(errors)
-    return [runs[identity] for identity in sorted(runs)]
+    return _told_apart(found)
+
+
+def _told_apart(found: Records[Run]) -> Records[Run]:
+    """Without runs of the same configuration and seeds under two ids, of which one seed would count twice."""
+    alike: dict[Hashable, list[Run]] = defaultdict(list)
+    for run in found.kept:
+        if not run.is_trial:
+            settings = frozenset((name, value) for name, value in run.settings.items() if value is not None)
+            alike[run.column, run.method, run.identity, settings, run.all_seeds].append(run)
+    doubled = [runs for runs in alike.values() if len(runs) > 1]
+    faults = [
+        Fault(
+            run.path,
+            f"same configuration and seeds as {next(other.path for other in runs if other is not run)}, other id; "
+            "accepted: one of them, or each in a folder of its own",
+        )
+        for runs in doubled
+        for run in runs
+    ]
+    lost = {run.id for runs in doubled for run in runs}
+    kept = [run for run in found.kept if run.id not in lost]
+    return Records(kept, sorted([*found.faults, *faults], key=lambda fault: fault.path))
 
 
 def read_run(path: Path) -> Run:
@@ -125,7 +138,10 @@ def read_run(path: Path) -> Run:
     Raises:
         InputError: naming the file and the reason.
     """
-    record = _read(path, _LATER)
+    return _run(path, _sound(read_file(path)))
+
+
+def _run(path: Path, record: Record) -> Run:
     leaves = flatten(record.identity.hashed)
     return Run(
         id=record.id,
@@ -147,30 +163,10 @@ def read_run(path: Path) -> Run:
     )
 
 
-def read_json(path: Path) -> Any:
-    """What a file of strict JSON holds.
-
-    Raises:
-        InputError: naming the file and the reason.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError([f"{path}: cannot be read ({error})"]) from None
-    except ValueError as error:
-        raise InputError([f"{path}: {error}"]) from None
-
-
-def _read(path: Path, without: Iterable[str] = ()) -> Record:
-    values = read_json(path)
-    try:
-        return read(values, tuple(without))
-    except ValueError as error:
-        raise InputError([f"{path}: {error}"]) from None
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is not strict JSON; accepted: null for a number without a value")
+def _sound(found: Record | Fault) -> Record:
+    if isinstance(found, Fault):
+        raise InputError([str(found)])
+    return found
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Value]:

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from analysis.cells import Section
 from analysis.differences import Difference
+from analysis.markdown import escaped
 from analysis.marks import BEST, SECOND
 from analysis.statistics import bootstrap_interval
 from analysis.tables import Table, summary
@@ -29,14 +32,15 @@ def markdown(tables: Sequence[Table]) -> str:
 def _markdown_table(table: Table) -> str:
     headings = [", ".join(heading.lines) + heading.marks for heading in table.headings]
     rows = [
-        [marked(cell.replace("|", r"\|"), table.marks.get((r, c)), _MARKDOWN_MARKS) for c, cell in enumerate(row)]
+        [marked(escaped(cell), table.marks.get((r, c)), _MARKDOWN_MARKS) for c, cell in enumerate(row)]
         for r, row in enumerate(table.rows)
     ]
-    grid = [[heading.replace("|", r"\|") for heading in headings], *rows]
+    grid = [[escaped(heading) for heading in headings], *rows]
     widths = [max(len(cell) for cell in column) for column in zip(*grid, strict=True)]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in grid]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join([f"## {table.title}", "", *lines, "", *(f"- {note}" for note in table.notes), ""])
+    notes = (f"- {escaped(note)}" for note in table.notes)
+    return "\n".join([f"## {escaped(table.title)}", "", *lines, "", *notes, ""])
 
 
 def marked(cell: str, mark: str | None, signs: Mapping[str, tuple[str, str]]) -> str:
@@ -124,5 +128,24 @@ def _number(value: float | None) -> str | None:
 def to_csv(lines: Iterable[Iterable[Any]]) -> str:
     """Lines of fields as CSV."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows(map(inert, line) for line in lines)
     return text.getvalue()
+
+
+def frame_csv(data: pd.DataFrame) -> str:
+    """Data of a figure or a table as CSV."""
+    return data.rename(columns=inert).map(inert).to_csv(index=False, lineterminator="\n")
+
+
+def inert(field: Any) -> Any:
+    """A field of CSV that no spreadsheet takes for a formula: a text that would begin one is led by an apostrophe.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    if not isinstance(field, str) or not field.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return field
+    try:
+        float(field)
+    except ValueError:
+        return f"'{field}"
+    return field

@@ -12,7 +12,7 @@ from analysis.differences import Difference, baseline_row, differences
 from analysis.latex import latex
 from analysis.options import names
 from analysis.publication import publication_table
-from analysis.records import Run, read_runs
+from analysis.records import Run
 from analysis.tables import STATISTICS, Table, difference_table, significance_table, trials_note
 
 FORMATS = ("markdown", "csv", "latex")
@@ -27,8 +27,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     tables.add_argument("--format", **names(FORMATS, "format"))
     tables.add_argument("--statistic", choices=STATISTICS, default="mean", help="over seeds (default: mean)")
     tables.set_defaults(
-        execute=lambda o: write_tables(
-            read_runs(o.folder), o.folder, o.out or o.folder / "tables", o.baseline, o.format, o.statistic
+        execute=lambda o, runs: write_tables(
+            runs, o.folder, o.out or o.folder / "tables", o.baseline, o.format, o.statistic
         )
     )
 
@@ -44,7 +44,7 @@ def write_tables(
     """Print the tables of runs, and write them as files; paths of records are relative to `folder`.
 
     Raises:
-        InputError: if no row is the baseline, or two runs of a cell have the same seeds.
+        InputError: if no row is the baseline.
         OSError: if a file cannot be written.
     """
     found = sections(runs)

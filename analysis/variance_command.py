@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.cells import sections
-from analysis.records import InputError, Run, read_runs
+from analysis.records import InputError, Run
 from analysis.render import markdown, to_csv
 from analysis.variance import Component
 from analysis.variance_table import Cell, decomposed, variance_table
@@ -21,9 +21,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = commands.add_parser("variance", help="variance of scores by partition, init, head, data and split seed")
     command.add_argument("folder", metavar="DIR", type=Path, help="read every record.json in it and below")
     command.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: DIR/variance)")
-    command.set_defaults(
-        execute=lambda o: write_variance(read_runs(o.folder), o.folder, o.out or o.folder / "variance")
-    )
+    command.set_defaults(execute=lambda o, runs: write_variance(runs, o.folder, o.out or o.folder / "variance"))
 
 
 def write_variance(runs: Sequence[Run], folder: Path, out: Path) -> None:

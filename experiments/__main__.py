@@ -19,6 +19,8 @@ from experiments.commands import (
 )
 from experiments.errors import RunFailed, SpecError
 from experiments.run import signals
+from schema import console
+from schema.console import complain
 
 COMMANDS = (
     status_command,
@@ -36,11 +38,15 @@ COMMANDS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 something is not done, 2 the input was refused, 128 + N ended by signal N."""
+    words = sys.argv[1:] if arguments is None else arguments
+    return console.run(lambda: _main(words))
+
+
+def _main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         module.register(commands)
-    words = sys.argv[1:] if arguments is None else arguments
     end = words.index("--") if "--" in words else len(words)
     chosen = parser.parse_args(words[:end], argparse.Namespace(overrides=words[end + 1 :]))
     silence()
@@ -56,8 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _said(errors: list[str], status: int) -> int:
-    for line in errors:
-        print(f"error: {line}", file=sys.stderr)
+    complain(errors)
     return status
 
 

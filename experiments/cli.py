@@ -27,6 +27,8 @@ from experiments.records.lock import Busy
 from experiments.run import processes, signals
 from experiments.run.assistant import assist
 from experiments.sweep.launcher import launcher_errors
+from schema import console
+from schema.console import complain
 
 _SINGLE_RUN_ERRORS: list[SpecError | RunFailed | Busy] = []
 
@@ -63,7 +65,7 @@ def _job(composed: DictConfig) -> None:
 def main() -> int:
     """Run what the command line asks for; see the module's docstring for the exit status."""
     silence()
-    return processes.led(_main, assist)
+    return processes.led(lambda: console.run(_main), assist)
 
 
 def _main() -> int:
@@ -74,7 +76,7 @@ def _main() -> int:
         return 0
     errors = override_errors(sys.argv[1:]) or launcher_errors(line)
     if errors:
-        _print_errors(errors)
+        complain(errors)
         return 2
     # Hydra's parser takes flags before overrides, or behind them all, and no null for a group.
     sys.argv[1:] = [*line.flags, *(spelled(word) for word in line.overrides if not needless(word))]
@@ -105,20 +107,15 @@ def _composed_and_run() -> int:
         if _SINGLE_RUN_ERRORS:
             raise _SINGLE_RUN_ERRORS.pop()
     except SpecError as error:
-        _print_errors(error.errors)
+        complain(error.errors)
         return 2
     except RunFailed as error:
-        _print_errors(str(error).splitlines())
+        complain(str(error).splitlines())
         return 1
     except (HydraException, OmegaConfBaseException) as error:
-        _print_errors([" ".join(str(error).split())])
+        complain([" ".join(str(error).split())])
         return 2
     except signals.Interrupted as error:
-        _print_errors([f"ended by {error.number.name}; the same command goes on with what is not recorded"])
+        complain([f"ended by {error.number.name}; the same command goes on with what is not recorded"])
         return error.status
     return 0
-
-
-def _print_errors(errors: list[str]) -> None:
-    for line in errors:
-        print(f"error: {line}", file=sys.stderr, flush=True)

@@ -28,7 +28,7 @@ class Measured(Part):
     reason: Annotated[None, "null"] = None
     seconds: Annotated[float, "spent"]
     traceback: Annotated[None, "null"] = None
-    version: Annotated[int, "of these definitions: 1"]
+    version: Annotated[Literal[1], "of these definitions"]
 
 
 class Ratios(Part):

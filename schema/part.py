@@ -16,9 +16,10 @@ class Part(BaseModel):
 def first_error(error: ValidationError) -> str:
     """The first of a model's errors in one line: key, value, and what would be accepted."""
     detail = error.errors(include_url=False)[0]
-    key = ".".join(map(str, detail["loc"]))
+    key = ".".join(map(str, detail["loc"])) or "content"
     if detail["type"] == "missing":
         return f"{key}: missing; accepted: a record with every key"
     if detail["type"] == "extra_forbidden":
         return f"{key}: unknown key; accepted: the keys of docs/RECORD.md"
-    return f"{key}={shown(detail['input'])[:80]}: not accepted; {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    accepted = detail["msg"].removeprefix("Input should be ")
+    return f"{key}={shown(detail['input'])[:80]}: not accepted; accepted: {accepted[:1].lower()}{accepted[1:]}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from schema.identity import VERSION, run_id
+from schema import consistency
+from schema.identity import VERSION
 from schema.marks import hashed
 from schema.part import first_error
 from schema.record import SCHEMA, Record
@@ -16,34 +17,48 @@ from schema.validation import shown
 _RETIRED: Mapping[tuple[str, str], object] = {("task", "generation"): "transformers"}
 """Keys of a family at the values that records before them imply."""
 
-_KEYS = frozenset(field.alias or name for name, field in Record.model_fields.items())
+_KEYS = frozenset(field.alias or name for name, field in Record.model_fields.items()) - {"digest"}
 
 
-def read(values: object, without: Collection[str] = ()) -> Record:
+class NewerRecord(ValueError):  # noqa: N818  no error of the record's
+    """A record that a later version of the suite wrote, which is to be left as it is."""
+
+
+def read(values: object) -> Record:
     """The record of a `record.json`; one of schema 1 as if it had been written today, with identity 1.
 
     Args:
         values: what the file holds.
-        without: parts that are left unread, as if nothing had been measured: `history` and `diagnostics` take most of
-            the time, and few readers need them.
 
     Raises:
-        ValueError: in one line, if it is of another version, lacks something, holds what no record holds, contradicts
-            itself, or if its identity is not that of its id.
+        NewerRecord: if it is of a later version.
+        ValueError: in one line, if it is of no known version, lacks something, holds what no record holds, or
+            contradicts itself.
     """
-    if not isinstance(values, Mapping) or values.get("schema") not in (1, SCHEMA):
-        found = values.get("schema") if isinstance(values, Mapping) else type(values).__name__
-        raise ValueError(f"schema={found}: unknown version of the record; accepted: 1, {SCHEMA}")
-    own = _KEYS - {"identity"} if values["schema"] == 1 else _KEYS
+    if not isinstance(values, Mapping):
+        raise ValueError(f"a JSON {type(values).__name__}; accepted: the object that a run writes")
+    version = _version(values)
+    own = _KEYS - {"identity"} if version == 1 else _KEYS
     if missing := own - values.keys():
         raise ValueError(f"missing keys: {', '.join(sorted(missing))}; accepted: all of {', '.join(sorted(own))}")
-    kept = {name: value for name, value in values.items() if name not in without}
     try:
-        record = Record.model_validate(_raised(kept) if values["schema"] == 1 else kept)
+        record = Record.model_validate(_raised(values) if version == 1 else values)
     except ValidationError as error:
         raise ValueError(first_error(error)) from None
-    _check(record)
+    for problem in consistency.problems(record, values["config"]):
+        raise ValueError(problem)
     return record
+
+
+def _version(values: Mapping[str, object]) -> int:
+    version, identity = values.get("schema"), values.get("identity")
+    covered = identity.get("version") if isinstance(identity, Mapping) else None
+    for name, value, newest in (("schema", version, SCHEMA), ("identity.version", covered, VERSION)):
+        if type(value) is int and value > newest:
+            raise NewerRecord(f"{name}={value}: of a later version of the suite; accepted: 1, {newest}")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"schema={shown(version)}: unknown version of the record; accepted: 1, {SCHEMA}")
+    return version
 
 
 def _raised(values: Mapping[str, object]) -> dict[str, object]:
@@ -72,26 +87,3 @@ def _mapping(values: Mapping[str, object], name: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name}={shown(value)}: not accepted; accepted: a mapping")
     return value
-
-
-def _check(record: Record) -> None:
-    """Refuse a record that says one thing twice in two ways, or whose content is not that of its id."""
-    key, config = record.key, record.config
-    twice = {
-        "protocol": (key.protocol, record.protocol, config.protocol.name),
-        "track": (key.track, record.track, config.track),
-        "source": (key.source, config.data.source),
-        "backbone": (key.backbone, config.backbone.label),
-        "task": (key.task, ("embedded/" if key.source == "embedded" else "") + config.task.name),
-        "metric": (key.metric, config.task.primary, record.metrics.primary or key.metric),
-    }
-    for name, (value, *others) in twice.items():
-        for other in others:
-            if value != other:
-                raise ValueError(f"key.{name}={value}: the rest of the record says {other}; accepted: the same")
-    identity = record.identity
-    if identity.version == VERSION and run_id(identity.hashed) != record.id:
-        raise ValueError(
-            f"id={record.id}: identity.hashed is that of {run_id(identity.hashed)}, so that one of both was edited; "
-            "accepted: a record as it was written"
-        )

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+)
 
 from schema.diagnostics import Diagnostics
 from schema.identity import VERSION
 from schema.key import Key
 from schema.part import Part
 from schema.run import Track
-from schema.sections import Seeds
+from schema.sections import ProtocolName, Seeds
+from schema.values import Text
 
 SCHEMA = 2
 """The version of the record."""
@@ -190,7 +199,7 @@ class Provenance(Part):
 class _Kept(BaseModel):
     """A part of the configuration that was run: typed as far as readers need it, kept and written as it was given."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
     @model_serializer(mode="wrap")
     def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -215,7 +224,7 @@ class Config(_Kept):
 class NamedConfig(_Kept):
     """A section with a name."""
 
-    name: str
+    name: Text
 
 
 class TaskConfig(NamedConfig):
@@ -261,13 +270,13 @@ class Record(Part):
     schema_version: Annotated[int, "version of the record; readers refuse any that they do not know"] = Field(
         default=SCHEMA, alias="schema"
     )
-    id: Annotated[str, "12 hexadecimal digits: the run's identity"]
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$"), "12 hexadecimal digits: the run's identity"]
     identity: Annotated[Identity, "what the id is the hash of"]
     key: Annotated[Key, "the table column that the run belongs to"]
     outcome: Annotated[Outcome, "how it ended"] = "error"
     error: Annotated[Error | None, "why the outcome is not `ok`"] = None
     config: Annotated[Config, "the resolved configuration"]
-    protocol: Annotated[str, "as `key.protocol`"]
+    protocol: Annotated[ProtocolName, "as `key.protocol`"]
     track: Annotated[Track, "as `key.track`"]
     metrics: Annotated[Metrics, "final scores"] = Field(default_factory=Metrics)
     history: Annotated[History, "the course of training"] = Field(default_factory=History)
@@ -280,6 +289,7 @@ class Record(Part):
     )
     artifacts: Annotated[list[Artifact], "the files that belong to the result"] = Field(default_factory=list)
     provenance: Annotated[Provenance, "where the result comes from"] = Field(default_factory=Provenance)
+    digest: Annotated[str | None, "sha256 of all other lines of the file; null, or not there, in older records"] = None
 
     @property
     def is_done(self) -> bool:

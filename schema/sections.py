@@ -31,6 +31,7 @@ from schema.values import (
 )
 
 SourceName = Literal["hub", "local", "embedded"]
+ProtocolName = Literal["heldout", "best_on_dev"]
 
 _SPLITS = ("train", "selection", "test")
 """The roles of a data set's splits."""
@@ -213,7 +214,7 @@ class Recipe(Section):
 class Protocol(Section):
     """Which rows choose the epoch, and which are the test."""
 
-    name: Annotated[Literal["heldout", "best_on_dev"], RESULT, "as in `protocol=NAME`"]
+    name: Annotated[ProtocolName, RESULT, "as in `protocol=NAME`"]
 
 
 class Diagnostics(Section):

@@ -49,7 +49,7 @@ def figures(runs: Sequence[Run], kinds: Iterable[str] = tuple(KINDS)) -> list[Fi
     Each shows one column of one section, so that nothing stands together that tables keep apart.
 
     Raises:
-        InputError: if two runs of a cell have the same configuration and seeds, or a record changed since it was read.
+        InputError: if a record changed since it was read.
         KeyError: if a kind is unknown.
     """
     wanted = tuple(kinds)

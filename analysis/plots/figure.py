@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from itertools import groupby
 from typing import Any, Literal, TypeVar
 
@@ -31,6 +32,9 @@ _METADATA: Mapping[str, dict[str, Any]] = {
 MOST_ROWS = 24
 """Rows of a figure: a legend, or panels, of more could not be read."""
 _METRICS = {"matthews_correlation": "Matthews correlation", "pearson": "Pearson", "spearman": "Spearman", "f1": "F1"}
+
+_LONGEST = 200
+"""Characters of a figure's name that its file has."""
 
 Diagnostic = TypeVar("Diagnostic", bound=Measured)
 Found = list[tuple[Row, Run, Diagnostic]]
@@ -287,5 +291,6 @@ def _heading(column: Key) -> str:
 
 
 def _name(parts: Iterable[str]) -> str:
-    """A file's name that every system takes."""
-    return "--".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-") for part in parts if part)
+    """A file's name that every system takes, of at most 255 bytes with its ending."""
+    name = "--".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-") for part in parts if part)
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}--{sha256(name.encode()).hexdigest()[:12]}"

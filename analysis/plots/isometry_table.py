@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.cells import OLDER, sections
+from analysis.markdown import escaped
 from analysis.plots.figure import frame
 from analysis.records import Run
 from analysis.tables import OLDER_NOTE
@@ -60,7 +61,7 @@ def isometry_data(runs: Iterable[Run]) -> pd.DataFrame:
     """One line per run that has `diagnostics.isometry`, by section, row and column; numbers as recorded.
 
     Raises:
-        InputError: if two runs of a cell have the same configuration and seeds, or a record changed since it was read.
+        InputError: if a record changed since it was read.
     """
     return frame(
         {key: getattr(column, key) for key in _KEY}
@@ -110,15 +111,18 @@ def isometry_markdown(data: pd.DataFrame) -> str:
     for (backbone, protocol, track), own in data.groupby(["backbone", "protocol", "track"]):
         lines = [_cells(cell) for _, cell in own.groupby(["row", "task", "source", "subset"], sort=False)]
         rule = ("---",) * len(_HEADINGS)
-        grid = "\n".join(f"| {' | '.join(line)} |" for line in (_HEADINGS, rule, *lines))
-        parts.append(f"## backbone {backbone}, protocol {protocol}, track {track}\n\n{grid}\n")
+        grid = "\n".join(
+            f"| {' | '.join(line)} |" for line in (_HEADINGS, rule, *(map(escaped, line) for line in lines))
+        )
+        title = escaped(f"backbone {backbone}, protocol {protocol}, track {track}")
+        parts.append(f"## {title}\n\n{grid}\n")
     older = [OLDER_NOTE + "\n"] if (data["identity"] < IDENTITY).any() else []
     return "\n".join([*parts, _NOTE + "\n", *older])
 
 
 def _cells(runs: pd.DataFrame) -> tuple[str, ...]:
     first, others = runs.iloc[0], runs[runs["status"] != "measured"]
-    reasons = dict.fromkeys(f"{run['status']}: {run['reason']}".replace("|", "/") for _, run in others.iterrows())
+    reasons = dict.fromkeys(f"{run['status']}: {run['reason']}" for _, run in others.iterrows())
     kinds = [kind for kind in dict.fromkeys(runs["map"]) if kind]
     task = f"{first['task']} ({first['source']}, {first['subset']})"
     # Directions that change nothing make the condition infinite, which a record writes as null.

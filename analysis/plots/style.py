@@ -38,7 +38,9 @@ _MOST_ACROSS = 5
 _CHARACTER = 0.056
 """Mean width in inches of a character of 7 pt."""
 
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 RC: Any = {
+    "text.parse_math": False,  # a name may hold anything
     "figure.dpi": 300,
     "savefig.dpi": 300,
     "font.family": "DejaVu Sans",  # matplotlib's own, so that it is there on every machine
@@ -186,7 +188,8 @@ def plain(value: float, _position: int | None = None) -> str:
         return f"{value:g}"
     exponent = math.floor(math.log10(abs(value)) + 1e-9)
     factor = value / 10.0**exponent
-    return f"$10^{{{exponent}}}$" if abs(factor - 1) < 1e-6 else f"${factor:g}\\cdot10^{{{exponent}}}$"
+    power = f"10{str(exponent).translate(_SUPERSCRIPT)}"
+    return power if abs(factor - 1) < 1e-6 else f"{factor:g}·{power}"
 
 
 def logarithmic(axis: Axis, low: float, high: float, counts: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analysis.aggregate_command import write_aggregates
@@ -13,11 +13,12 @@ from analysis.differences import baseline_row
 from analysis.isometry_command import FIGURES, write_isometry
 from analysis.plots import FORMATS, KINDS
 from analysis.plots_command import write_plots
-from analysis.records import InputError, read_runs
+from analysis.records import InputError, Run
 from analysis.report.material import material
 from analysis.report.report_command import write_report
 from analysis.table_command import write_tables
 from analysis.variance_command import write_variance
+from schema.folder import Fault
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,18 +29,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     everything.add_argument(
         "--out", metavar="FOLDER", type=Path, help="holds a folder of each command and report.html (default: DIR)"
     )
-    everything.set_defaults(execute=lambda o: write_all(o.folder, o.out or o.folder, o.baseline))
+    everything.set_defaults(execute=lambda o, runs: write_all(runs, o.folder, o.out or o.folder, o.baseline))
 
 
-def write_all(folder: Path, out: Path, baseline: str | None) -> None:
+def write_all(runs: Sequence[Run], folder: Path, out: Path, baseline: str | None) -> list[Fault]:
     """Write what every command writes, and say in one line each of what there is nothing.
 
+    Returns:
+        the bench records that cannot be used.
+
     Raises:
-        InputError: if a record cannot be used, or no row is the baseline.
+        InputError: if no row is the baseline.
         OSError: if a file cannot be written.
     """
-    runs = read_runs(folder)
-    benches = read_benches([folder / "bench"]) if any((folder / "bench").glob("*.json")) else []
     found = material(runs, folder)
     if baseline is not None:
         baseline_row(found.sections, baseline)
@@ -52,11 +54,20 @@ def write_all(folder: Path, out: Path, baseline: str | None) -> None:
         write_plots(runs, others, out / "plots", FORMATS, [kind for kind in KINDS if kind not in FIGURES])
     else:
         print("skipped plots: all runs are trials of a search")
-    if benches:
-        write_bench(benches, out / "bench")
-    else:
-        print(f"skipped bench: {folder / 'bench'} holds no record")
+    faults = _benches(folder / "bench", out / "bench")
     write_report(found, out / "report.html", baseline)
+    return faults
+
+
+def _benches(folder: Path, out: Path) -> list[Fault]:
+    """Write the tables of the bench records in a folder; give back those that cannot be used."""
+    if not any(folder.glob("*.json")):
+        print(f"skipped bench: {folder} holds no record")
+        return []
+    found = read_benches([folder])
+    if found.kept:
+        _if_any("bench", lambda: write_bench(found.kept, out))
+    return found.faults
 
 
 def _if_any(name: str, write: Callable[[], None]) -> None:

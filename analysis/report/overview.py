@@ -52,7 +52,7 @@ def _counts(runs: Sequence[Run], sections: Sequence[Section]) -> tuple[tuple[str
 
 def _contents(runs: Sequence[Run]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     columns = [run.column for run in runs]
-    found = {
+    found: dict[str, set[str]] = {
         "tasks": {column.task for column in columns},
         "methods": {run.method for run in runs},
         "backbones": {column.backbone for column in columns},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.differences import baseline_row
 from analysis.plots import Figure, render
-from analysis.records import InputError, read_runs
+from analysis.records import InputError, Run
 from analysis.report.material import Material, material
 from analysis.report.page import Plot, page
 
@@ -21,13 +22,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     report.set_defaults(execute=_execute)
 
 
-def _execute(options: argparse.Namespace) -> None:
+def _execute(options: argparse.Namespace, runs: Sequence[Run]) -> None:
     out = options.out or options.folder / "report.html"
     if out.suffix != ".html":
         raise InputError(
             [f"--out={out}: the page is HTML and may replace nothing else; accepted: a name ending in .html"]
         )
-    write_report(material(read_runs(options.folder), options.folder), out, options.baseline)
+    write_report(material(runs, options.folder), out, options.baseline)
 
 
 def write_report(found: Material, out: Path, baseline: str | None) -> None:

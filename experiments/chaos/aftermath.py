@@ -9,6 +9,7 @@ from pathlib import Path
 
 from experiments.configuration.digests import file_digest
 from experiments.records import record
+from schema.record import Record
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +39,9 @@ def _damaged(outputs: Path) -> Iterator[str]:
         yield f"{path}: a temporary file"
     for path in sorted(outputs.rglob(record.RECORD)):
         result = record.read(path.parent)
-        assert result is not None
+        if not isinstance(result, Record):
+            yield str(result)
+            continue
         if result.outcome != "ok":
             yield f"{path}: {result.outcome}"
         for item in result.artifacts:

@@ -12,6 +12,7 @@ from pathlib import Path
 from experiments.commands.run_folders import free, run_folders
 from experiments.records import record
 from experiments.records.lock import LOCK
+from schema.record import Record
 
 _TEMPORARY = re.compile(r"\..+\.json\.\d+\.\d+")
 """What `record.write_json` writes before it renames."""
@@ -103,11 +104,8 @@ def _in_run(folder: Path) -> Iterator[Superfluous]:
 
 
 def _is_done(folder: Path) -> bool:
-    try:
-        result = record.read(folder)
-    except ValueError:
-        return False
-    return result is not None and result.is_done
+    result = record.read(folder)
+    return isinstance(result, Record) and result.is_done
 
 
 def _of_outputs(outputs: Path, runs: Sequence[Path], delete: bool) -> list[tuple[Superfluous, int]]:

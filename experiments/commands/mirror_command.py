@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from experiments.records.mirror import rebuild
+from schema.console import name_faults
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,4 +21,4 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _execute(chosen: argparse.Namespace) -> int:
     found = rebuild(chosen.outputs, chosen.wandb, chosen.all)
     print(found)
-    return 1 if found.failed else 0
+    return name_faults(found.faults) or int(found.failed > 0)

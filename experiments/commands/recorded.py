@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.configuration.recorded import refuse_code
 from experiments.configuration.spec import stored
 from experiments.errors import SpecError
 from experiments.families import spec_of
@@ -33,6 +34,7 @@ def again(config: Mapping[str, object], where: Path) -> RunSpec:
     own = {**raised(section, config), "plan": False, "rerun": False}
     if errors := validation.errors(section, own):
         raise SpecError(f"{where}: {line}" for line in errors)
+    refuse_code(own)
     return stored(own)
 
 

@@ -16,7 +16,7 @@ import torch
 
 from baselines import Adapted
 from experiments.configuration.digests import file_digest
-from experiments.configuration.spec import stored
+from experiments.configuration.recorded import recorded
 from experiments.data import sources
 from experiments.data.splits import Splits
 from experiments.errors import SpecError
@@ -70,7 +70,7 @@ def reload(folder: Path, overrides: Mapping[str, str | None], task_family: str |
     result = _scored(folder, task_family)
     if result.identity.version != VERSION:
         raise SpecError([f"RUN={folder}: a record of identity {result.identity.version}; accepted: {VERSION}"])
-    spec = _moved(stored(result.config.model_dump(mode="json")), overrides)
+    spec = _moved(recorded(result), overrides)
     _require_artifacts(folder, result, "checkpoint/", "a run made with keep_checkpoint=true")
     prepared = preflight.prepare(spec, result.identity.hashed)
     _require_unchanged(result, prepared)
@@ -163,8 +163,8 @@ def _first(rows: datasets.Dataset, count: int | None) -> datasets.Dataset:
 
 
 def _scored(folder: Path, task_family: str | None) -> Record:
-    result = record.read(folder)
-    if result is None or result.metrics.selection is None or task_family not in (None, result.config.task.family):
+    result = record.written(folder)
+    if result.metrics.selection is None or task_family not in (None, result.config.task.family):
         kind = f"a run on {task_family}/*" if task_family else "a run"
         raise SpecError(
             [f"RUN={folder}: no record of {kind} that was scored; accepted: a folder with such a record.json"]

@@ -26,6 +26,7 @@ from experiments.records.lock import LOCK
 from experiments.records.mirror import logger_of, mirror
 from experiments.run import preflight, runner
 from experiments.run.preflight import Prepared
+from schema.folder import Fault
 from schema.record import Record
 from schema.run import RunSpec
 
@@ -84,10 +85,9 @@ def reproduce(path: Path, folders: Folders, out: Path) -> Verdict:
 
 
 def _scored(folder: Path) -> Record:
-    try:
-        found = record.read(folder)
-    except ValueError as error:
-        raise SpecError([f"RECORD={folder / record.RECORD}: {error}"]) from error
+    found = record.read(folder)
+    if isinstance(found, Fault):
+        raise SpecError([f"RECORD={found}"])
     if found is None or found.metrics.selection is None:
         raise SpecError(
             [f"RECORD={folder}: no record of a run that was scored; accepted: a folder with such a record.json"]
@@ -169,12 +169,11 @@ def _carried_out(prepared: Prepared, then: Record) -> Record:
     try:
         runner.run(prepared.spec, preflight.reachable(prepared.spec))
     except RunFailed:
-        now = record.read(folder)
-        if now is None or now.metrics.selection is None:
+        now = record.written(folder)
+        if now.metrics.selection is None:
             raise
     else:
-        now = record.read(folder)
-        assert now is not None
+        now = record.written(folder)
     finally:
         _put_apart(folder)
     mirror(now, logger_of(then), folder, reproduced=True)

@@ -15,8 +15,9 @@ from experiments.configuration.identity import run_folder
 from experiments.errors import RunFailed, SpecError
 from experiments.records import lock, record
 from experiments.run import preflight, runner
+from schema.folder import Fault
 from schema.plan import Plan
-from schema.record import DONE, OUTCOMES
+from schema.record import DONE, OUTCOMES, Record
 from schema.run import RunSpec
 
 CUT_OFF = "cut_off"
@@ -79,6 +80,8 @@ def unfinished(outputs: Path, states: Collection[str] = STATES) -> tuple[list[Un
 def _unfinished(folder: Path) -> Unfinished | None:
     """The run of a folder; None where it is done."""
     result = record.read(folder)
+    if isinstance(result, Fault):
+        raise SpecError([str(result)])
     if result is not None:
         if result.is_done:
             return None
@@ -122,4 +125,4 @@ def _again(part: Unfinished, resume: bool) -> bool:
         for line in getattr(error, "errors", [str(error)]):
             print(f"error: {line}", file=sys.stderr, flush=True)
     result = record.read(part.folder)
-    return result is not None and result.is_done
+    return isinstance(result, Record) and result.is_done

@@ -20,7 +20,7 @@ import yaml
 
 from experiments.configuration.overrides import CONF, options
 from experiments.errors import SpecError
-from experiments.records import record
+from schema.folder import Records, read_folder
 from schema.record import Record
 
 _RUN = Path(__file__).resolve().parents[2] / "run.py"
@@ -58,8 +58,8 @@ def space(name: str, methods: Sequence[str] | None = None) -> Space:
     return Space(name, chosen)
 
 
-def run_search(search: Space, overrides: Sequence[str], outputs: Path) -> list[Record]:
-    """Run every trial not yet recorded, and return their records; a failed trial counts as a trial.
+def run_search(search: Space, overrides: Sequence[str], outputs: Path) -> Records[Record]:
+    """Run every trial not yet recorded, and return all records of the folder; a failed trial counts as a trial.
 
     Args:
         search: the trials.
@@ -74,8 +74,7 @@ def run_search(search: Space, overrides: Sequence[str], outputs: Path) -> list[R
             status = subprocess.run([sys.executable, str(_RUN), *overrides, *own]).returncode
             if status == 2:
                 raise SpecError([f"search={search.name}: trial {_shown(trial)} of {method} was refused, see above"])
-    folders = sorted(path.parent for path in outputs.rglob("record.json"))
-    return [result for folder in folders if (result := record.read(folder)) is not None]
+    return read_folder(outputs, lambda _, record: record)
 
 
 def best(search: Space, records: Sequence[Record]) -> str:

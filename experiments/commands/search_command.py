@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from experiments.commands.options import names
+from schema.console import name_faults
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,5 +24,5 @@ def _execute(chosen: argparse.Namespace) -> int:
 
     found = space(chosen.name, chosen.methods)
     records = run_search(found, chosen.overrides, chosen.outputs)
-    print(best(found, records))
-    return 0 if all(record.outcome == "ok" for record in records) else 1
+    print(best(found, records.kept))
+    return name_faults(records.faults) or int(any(record.outcome != "ok" for record in records.kept))

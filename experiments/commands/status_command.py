@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from experiments.records.status import status
+from schema.console import name_faults
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,6 +17,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _execute(chosen: argparse.Namespace) -> int:
-    text, done = status(chosen.outputs)
-    print(text)
-    return 0 if done else 1
+    found = status(chosen.outputs)
+    print(found.text)
+    return name_faults(found.faults) or int(not found.is_done)

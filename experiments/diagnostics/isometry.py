@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from experiments.diagnostics.weight_map import WeightMap
 from schema.diagnostics import Isometry, JacobianPoint, Pairs
 from schema.sections import Diagnostics as Options
 
-VERSION = 1
+VERSION: Final = 1
 """Of the definitions in docs/RECORD.md."""
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from experiments.families.family import Examples, Family
 from schema.diagnostics import Curve, Landscape, Numbers, Surface
 from schema.sections import Diagnostics as Options
 
-VERSION = 1
+VERSION: Final = 1
 
 
 def measure_landscape(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from experiments.errors import SpecError, shorten
 from experiments.records.lock import is_held
-from experiments.records.record import RECORD, read
+from experiments.records.record import written
+from schema.folder import Fault, read_folder
 from schema.record import Record
 from schema.sections import Logger
 
@@ -147,11 +148,12 @@ def _written(folder: Path, identity: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """How many records were mirrored, were left with the mirror that they have or get, and could not be mirrored."""
+    """How many records were mirrored, kept the mirror that they have or get, and failed; files that are no records."""
 
     mirrored: int
     kept: int
     failed: int
+    faults: list[Fault]
 
     def __str__(self) -> str:
         left = f", {self.kept} left with the mirror that they have" if self.kept else ""
@@ -174,18 +176,14 @@ def rebuild(outputs: Path, mode: str, everything: bool = False) -> Rebuilt:
         raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
     if os.environ.get("WANDB_MODE") == "disabled":
         raise SpecError(["WANDB_MODE=disabled: nothing is mirrored; accepted: offline, online, or none at all"])
-    done = [_mirrored(folder, mode, everything) for folder in sorted({path.parent for path in outputs.rglob(RECORD)})]
-    return Rebuilt(*(done.count(state) for state in (True, None, False)))
+    found = read_folder(outputs, lambda path, _: path.parent)
+    done = [_mirrored(folder, mode, everything) for folder in sorted(found.kept)]
+    return Rebuilt(done.count(True), done.count(None), done.count(False), found.faults)
 
 
 def _mirrored(folder: Path, mode: str, everything: bool) -> bool | None:
     """Whether one record was mirrored; None where it has a mirror, or its own process may be writing one."""
-    try:
-        record = read(folder)
-    except ValueError as error:
-        print(f"warning: {folder / RECORD}: no W&B mirror: {error}", file=sys.stderr)
-        return False
-    assert record is not None
+    record = written(folder)
     if is_held(folder) or (not everything and any(_written(folder, record.id))):
         return None
     return mirror(record, logger_of(record).model_copy(update={"wandb": mode}), folder)

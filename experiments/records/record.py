@@ -16,13 +16,14 @@ from types import TracebackType
 from pydantic import BaseModel
 
 from experiments.configuration.digests import file_digest
-from schema import reading
+from experiments.errors import SpecError
+from schema.folder import RECORD, Fault, read_file
 from schema.plan import Attempt as AttemptFile
 from schema.plan import Plan
+from schema.proof import sealed
 from schema.record import Artifact, Config, Provenance, Record
 
 _HEARTBEAT_SECONDS = 15.0
-RECORD = "record.json"
 RESUME = "resume"
 """The folder of the kept state of training, which an attempt leaves to the next one."""
 
@@ -34,10 +35,17 @@ def now() -> str:
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write strict JSON (null, never NaN) atomically: a reader sees the old file or the whole new one."""
-    text = json.dumps(strict(value), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    _replace(path, _text(value))
+
+
+def _text(value: Mapping[str, object]) -> str:
+    return json.dumps(strict(value), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -54,24 +62,41 @@ def strict(value: object) -> object:
         return [strict(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()  # of a file's name that is not Unicode
     if isinstance(value, Path):
         return value.as_posix()
     return value
 
 
 def write(path: Path, model: BaseModel) -> None:
-    """Write a model as strict JSON, atomically."""
-    write_json(path, model.model_dump(by_alias=True))
+    """Write a model as strict JSON, atomically; a record with the digest that proves it whole."""
+    if isinstance(model, Record):
+        _replace(path, sealed(_text(model.model_copy(update={"digest": None}).model_dump(by_alias=True))))
+    else:
+        write_json(path, model.model_dump(by_alias=True))
 
 
-def read(folder: Path) -> Record | None:
-    """The record of a run folder, raised to the newest schema; None where no attempt has ended.
+def read(folder: Path) -> Record | Fault | None:
+    """The record of a run folder, raised to the newest schema; why it cannot be read; None where no attempt has ended.
 
-    Raises:
-        ValueError: if it is no record.
+    A fault that `is_newer` is of a record that a later version of the suite wrote; any other file is damaged, edited or
+    of another run.
     """
     path = folder / RECORD
-    return reading.read(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return read_file(path) if os.path.lexists(path) else None
+
+
+def written(folder: Path) -> Record:
+    """The record of a run folder whose attempt has ended.
+
+    Raises:
+        SpecError: if there is none that can be read.
+    """
+    found = read(folder)
+    if isinstance(found, Record):
+        return found
+    raise SpecError([str(found) if found else f"{folder}: no {RECORD} in it; accepted: the folder of a recorded run"])
 
 
 def blank(plan: Plan) -> Record:

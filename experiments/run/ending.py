@@ -27,8 +27,7 @@ def finish(result: Record, folder: Path) -> None:
         record.write(folder / record.RECORD, result)
     if result.is_done:
         shutil.rmtree(folder / record.RESUME, ignore_errors=True)
-    written = record.read(folder)
-    assert written is not None
+    written = record.written(folder)
     mirror(written, logger_of(written), folder)
 
 

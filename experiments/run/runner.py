@@ -12,6 +12,7 @@ from experiments.records import lock, outputs, record
 from experiments.run import preflight, process, processes
 from experiments.run.preflight import Prepared
 from experiments.run.report import plan_report, run_report
+from schema.folder import Fault
 from schema.plan import Plan
 from schema.record import Record
 from schema.run import RunSpec
@@ -56,7 +57,8 @@ def run(spec: RunSpec, notices: Sequence[str] = (), wait: bool = True) -> Record
 
 def known(folder: Path) -> Record | None:
     """What is recorded of a run; a record that cannot be read is none, and the next attempt sets it aside."""
-    return record.read(folder)
+    found = record.read(folder)
+    return found if isinstance(found, Record) else None
 
 
 def recorded(spec: RunSpec, folder: Path) -> Record | None:
@@ -116,14 +118,26 @@ def _attempt(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[Record, s
             with lock.held(folder) as descriptor:
                 if (result := recorded(spec, folder)) is not None:
                     return result, "recorded meanwhile by another process"
+                _leave_newer(folder)
                 plan = prepared.plan(_measuring(spec, known(folder)))
                 _attempt_anew(plan, folder, descriptor, spec.isolation == "process")
     except SpecError:
         outputs.take_away(folder, created)
         raise
-    result = known(folder)
-    assert result is not None
-    return result, ""
+    return record.written(folder), ""
+
+
+def _leave_newer(folder: Path) -> None:
+    """Say that a record cannot be read, before it is set aside.
+
+    Raises:
+        RunFailed: if a later version of the suite wrote it.
+    """
+    found = record.read(folder)
+    if isinstance(found, Fault) and found.is_newer:
+        raise RunFailed(f"{found}; it is left as it is")
+    if isinstance(found, Fault):
+        print(f"note: {found}; it is kept below {folder / 'previous'}, and the run is made again")
 
 
 def _attempt_anew(plan: Plan, folder: Path, descriptor: int, isolated: bool) -> None:

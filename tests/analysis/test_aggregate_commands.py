@@ -75,7 +75,7 @@ def test_seeds_that_move_together_are_refused(runs: Path, capsys: pytest.Capture
     assert main(["variance", str(runs)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
-        "gpart, d=4608, glue/sst2: no component of variance can be told: partition moves together with"
+        "error: gpart, d=4608, glue/sst2: no component of variance can be told: partition moves together with"
     )
     assert line.endswith("accepted: runs of one cell that differ in one seed alone, such as seeds.head=0,1,2")
     assert not (runs / "variance").exists()

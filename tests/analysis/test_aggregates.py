@@ -28,7 +28,7 @@ from tests.analysis.conftest import record, write
 def pooled(folder: Path, *records: dict[str, Any]) -> list[Pool]:
     for content in records:
         write(folder, content)
-    (section,) = sections(read_runs(folder))
+    (section,) = sections(read_runs(folder).kept)
     return pools(section)
 
 

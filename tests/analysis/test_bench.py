@@ -95,7 +95,7 @@ def lines(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def test_ratios_are_taken_within_a_round_of_the_medians_over_its_steps(tmp_path: Path) -> None:
-    (found,) = read_benches([put(tmp_path, bench())])
+    (found,) = read_benches([put(tmp_path, bench())]).kept
     assert found.seconds("query", "lora") == pytest.approx([1, 1.1, 10, 1, 1])
     ratios = [2, 2.3 / 1.1, 2, 2.2, 2]
     assert found.ratio("query", "gpart").median == pytest.approx(statistics.median(ratios))
@@ -175,7 +175,7 @@ def test_records_that_are_not_alike_are_refused_in_one_line(
     put(tmp_path, bench(**change), "second")
     assert main(["bench", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("first, second: differ in ")
+    assert line.startswith("error: first, second: differ in ")
     assert named in line
     assert "accepted in one table: records of one setting, device, thread count and machine" in line
     assert not (tmp_path / "bench.md").exists()
@@ -211,7 +211,7 @@ def broken(**changes: Any) -> dict[str, Any]:
         (bench(setting__baseline="head"), "query: no head, the baseline"),
         (
             bench(provenance__hardware=None),
-            "provenance.hardware=null: not accepted; input should be",
+            "provenance.hardware=null: not accepted; accepted: ",
         ),
         (bench(provenance={}), "provenance.hardware: missing"),
     ],
@@ -222,7 +222,7 @@ def test_what_is_no_bench_record_is_refused_in_one_line(
     path = put(tmp_path, content)
     assert main(["bench", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{path}: ")
+    assert line.startswith(f"error: {path}: ")
     assert reason in line
     assert sorted(tmp_path.iterdir()) == [path]
 
@@ -255,7 +255,7 @@ def test_two_records_of_one_name_are_refused(tmp_path: Path, capsys: pytest.Capt
     other = copy.deepcopy(bench())
     other["targets"]["query"]["measured"]["gpart"]["init_seconds"] = 0.5
     paths = [put(tmp_path / "a", bench()), put(tmp_path / "b", other)]
-    assert main(["bench", *map(str, paths)]) == 2
+    assert main(["bench", *map(str, paths)]) == 1
     assert "another record of small in a file of this name" in capsys.readouterr().err
 
 
@@ -275,5 +275,8 @@ def test_all_takes_the_bench_records_beside_the_runs(runs: Path, capsys: pytest.
     assert sorted(p.name for p in (runs / "bench").iterdir()) == [*FILES, path.name]
     path.write_text("{}")
     before = (runs / "bench" / "bench.md").read_bytes()
-    assert main(["all", str(runs)]) == 2
+    (runs / "report.html").unlink()
+    assert main(["all", str(runs)]) == 1
+    assert f"error: {path}: not a bench record" in capsys.readouterr().err
+    assert (runs / "report.html").is_file()
     assert (runs / "bench" / "bench.md").read_bytes() == before

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from analysis.cells import OLDER, Section, sections
-from analysis.records import InputError, read_runs
+from analysis.records import read_runs
 from tests.analysis.conftest import lowered, record, write
 
 
 def grouped(folder: Path, *records: dict[str, Any]) -> list[Section]:
     for content in records:
         write(folder, content)
-    return sections(read_runs(folder))
+    return sections(read_runs(folder).kept)
 
 
 def labels(section: Section) -> list[str]:
@@ -98,8 +98,13 @@ def test_trials_of_a_search_are_left_out(runs: Path) -> None:
 
 
 def test_one_seed_does_not_count_twice(runs: Path) -> None:
-    with pytest.raises(InputError, match="same configuration and seeds"):
-        grouped(runs, record(config__recipe__epochs=3), record(config__recipe__epochs=3.0))
+    paths = [write(runs, record(config__recipe__epochs=epochs)) for epochs in (3, 3.0)]
+    sound = write(runs, record("lora"))
+    found = read_runs(runs).kept
+    assert [run.path for run in found.kept] == [sound]
+    assert [fault.path for fault in found.faults] == sorted(paths)
+    for fault, other in zip(found.faults, sorted(paths, reverse=True), strict=True):
+        assert fault.reason.startswith(f"same configuration and seeds as {other}, other id; accepted: ")
 
 
 def test_a_seed_set_in_the_method_alone_is_another_run(runs: Path) -> None:

@@ -15,7 +15,7 @@ from tests.analysis.conftest import RecordWriter, example_interval, record, writ
 
 
 def compared(folder: Path, baseline: str = "head") -> list[Difference]:
-    (section,) = sections(read_runs(folder))
+    (section,) = sections(read_runs(folder).kept)
     (row,) = baseline_row([section], baseline)
     assert row is not None
     return differences(section, row)
@@ -198,5 +198,5 @@ def test_an_interval_without_a_value_in_some_draw_is_undefined_and_claims_nothin
         write_predictions(path, prediction, label, ids)
     (found,) = compared(runs)
     assert (found.claim, found.reason) == (None, None)
-    (section,) = sections(read_runs(runs))
+    (section,) = sections(read_runs(runs).kept)
     assert difference_table(section, section.rows[1], [found]).rows == (("gpart, d=4608", "undefined"),)

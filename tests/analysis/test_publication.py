@@ -17,7 +17,7 @@ from tests.analysis.conftest import RecordWriter, record, write
 
 
 def table(folder: Path, statistic: str = "mean") -> Table:
-    (section,) = sections(read_runs(folder))
+    (section,) = sections(read_runs(folder).kept)
     return publication_table(section, statistic)
 
 

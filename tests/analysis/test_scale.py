@@ -82,7 +82,7 @@ def test_a_figure_of_too_many_rows_shows_every_method_and_says_so(runs: Path) ->
         write(runs, record("gpart", score=0.9 - rate / 1000, history=history(), **settings))
     for method in ("lora", "head"):
         write(runs, record(method, score=0.3, history=history()))
-    (figure,) = figures(read_runs(runs), ["curves"])
+    (figure,) = figures(read_runs(runs).kept, ["curves"])
     assert figure.data["row"].nunique() == MOST_ROWS
     assert {"lora, r=8", "head", "gpart, d=4608, learning_rate=0.001"} <= set(figure.data["row"])
     assert f"gpart, d=4608, learning_rate={0.001 * MOST_ROWS:g}" not in set(figure.data["row"])
@@ -92,8 +92,8 @@ def test_a_figure_of_too_many_rows_shows_every_method_and_says_so(runs: Path) ->
 def test_figures_end_with_a_whole_column_and_every_run_is_told(runs: Path) -> None:
     for task in TASKS:
         write(runs, record("lora", task=task, history=history()))
-    found = material(read_runs(runs), runs, most=1)
+    found = material(read_runs(runs).kept, runs, most=1)
     assert {figure.column.task for figure in found.figures} == {sorted(TASKS)[0]}
     assert found.undrawn.startswith("Plots are of 1 of 3 columns;")
     assert len(found.details) == 3
-    assert material(read_runs(runs), runs).undrawn == ""
+    assert material(read_runs(runs).kept, runs).undrawn == ""

@@ -16,7 +16,7 @@ from tests.analysis.conftest import lowered, record, write
 def table(folder: Path, *records: dict[str, Any]) -> Table:
     for content in records:
         write(folder, content)
-    (section,) = sections(read_runs(folder))
+    (section,) = sections(read_runs(folder).kept)
     return score_table(section)
 
 

@@ -87,13 +87,18 @@ def test_only_trials_make_an_empty_table_that_says_so(runs: Path, capsys: pytest
     assert "Left out: 1 runs made with test=false" in capsys.readouterr().out
 
 
-def test_bad_input_is_status_2_and_one_line_each(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_that_are_set_aside_are_status_1_and_nothing_left_status_2(
+    filled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("one", "two"):
         (filled / name).mkdir()
         (filled / name / "record.json").write_text("{")
-    assert main(["tables", str(filled)]) == 2
+    assert main(["tables", str(filled)]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 2
-    assert not (filled / "tables").exists()
+    assert (filled / "tables").exists()
+    assert main(["tables", str(filled / "one")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert not (filled / "one" / "tables").exists()
     assert main(["tables", str(filled / "absent")]) == 2
     assert "no such folder" in capsys.readouterr().err
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from schema.reading import read
+from schema.reading import NewerRecord, read
 from tests.analysis.conftest import identified, lowered, record
-from tests.analysis.plots.conftest import history
 
 
 def test_a_record_of_schema_1_is_one_of_identity_1_in_the_newest_shape() -> None:
@@ -37,24 +36,29 @@ def test_the_id_is_the_digest_of_what_is_hashed() -> None:
         read(content)
 
 
-def test_parts_are_left_unread_where_they_are_not_needed() -> None:
-    content = record(history=history(), diagnostics={"isometry": {"status": "lost"}})
-    found = read(content, without=("diagnostics",))
-    assert len(found.history.epochs) == 3
-    assert found.diagnostics.isometry is None
-    with pytest.raises(ValueError, match=r"^diagnostics\.isometry=.*: not accepted; input tag 'lost'"):
-        read(content)
-
-
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_part_that_is_not_there_at_all_is_named_even_where_it_is_left_unread(version: int) -> None:
+def test_a_part_that_is_not_there_at_all_is_named(version: int) -> None:
     content: dict[str, Any] = copy.deepcopy(record() if version == 2 else lowered(record()))
     del content["history"]
     with pytest.raises(ValueError, match=r"^missing keys: history; accepted: all of artifacts, config, cost, "):
-        read(content, without=("history",))
+        read(content)
 
 
-@pytest.mark.parametrize(("values", "found"), [([], "list"), (None, "NoneType"), ({"schema": 3}, "3"), ({}, "None")])
-def test_what_is_no_record_is_said_to_be_none(values: object, found: str) -> None:
-    with pytest.raises(ValueError, match=f"^schema={found}: unknown version of the record; accepted: 1, 2$"):
+@pytest.mark.parametrize(("values", "found"), [([], "list"), (None, "NoneType"), ("{}", "str")])
+def test_what_is_no_object_is_no_record(values: object, found: str) -> None:
+    with pytest.raises(ValueError, match=f"^a JSON {found}; accepted: the object that a run writes$"):
         read(values)
+
+
+@pytest.mark.parametrize("version", [None, True, 0, 2.0, "2"])
+def test_a_version_that_there_never_was_is_named(version: object) -> None:
+    with pytest.raises(ValueError, match=r"^schema=\w+(\.0)?: unknown version of the record; accepted: 1, 2$") as error:
+        read(record() | {"schema": version})
+    assert not isinstance(error.value, NewerRecord)
+
+
+def test_a_later_version_is_told_from_a_damaged_record() -> None:
+    with pytest.raises(NewerRecord, match=r"^schema=3: of a later version of the suite; accepted: 1, 2$"):
+        read({"schema": 3})
+    with pytest.raises(NewerRecord, match=r"^identity\.version=3: of a later version of the suite; accepted: 1, 2$"):
+        read({"schema": 2, "identity": {"version": 3}})

@@ -21,7 +21,7 @@ from tests.analysis.plots.conftest import METHODS, history, isometry, landscape,
 
 
 def drawn(folder: Path, *kinds: str) -> list[Figure]:
-    return figures(read_runs(folder), kinds or tuple(KINDS))
+    return figures(read_runs(folder).kept, kinds or tuple(KINDS))
 
 
 def one(folder: Path, kind: str, part: str = "") -> Figure:

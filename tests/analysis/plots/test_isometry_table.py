@@ -15,7 +15,7 @@ def test_an_estimated_count_has_its_interval_and_a_counted_one_has_none(tmp_path
     estimated["jacobian"][-1] |= {"null_directions": 771.19, "null_interval": [752.05, 790.33]}
     write(tmp_path, record("lora", diagnostics={"isometry": estimated}))
     write(tmp_path, record("unilora", diagnostics={"isometry": isometry("lora")}))
-    data = isometry_data(read_runs(tmp_path))
+    data = isometry_data(read_runs(tmp_path).kept)
     assert data["null_low"].tolist()[0] == 752.05
     text = isometry_markdown(data)
     assert "| 771 [752, 790] |" in text

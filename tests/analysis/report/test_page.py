@@ -49,7 +49,7 @@ class Reader(HTMLParser):
 
 def drawn(folder: Path, baseline: str | None = None, plots: Sequence[Plot] = ()) -> str:
     """The page without plots of its own, which take the most time."""
-    found = material(read_runs(folder), folder, most=0)
+    found = material(read_runs(folder).kept, folder, most=0)
     rows = baseline_row(found.sections, baseline) if baseline else [None] * len(found.sections)
     return page(found.runs, found.sections, rows, plots, found.details)
 
@@ -213,7 +213,7 @@ def test_integers_that_a_script_cannot_hold_are_text() -> None:
 
 def test_plots_are_images_with_captions(filled: Path) -> None:
     svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>"
-    text = drawn(filled, plots=[Plot(read_runs(filled)[0].column, "A <plot>", "What it shows", (2, 1), svg)])
+    text = drawn(filled, plots=[Plot(read_runs(filled).kept[0].column, "A <plot>", "What it shows", (2, 1), svg)])
     (image,) = [attributes for tag, attributes in Reader(text).tags if tag == "img"]
     assert (image["loading"], image["width"], image["height"]) == ("lazy", "192", "96")
     assert (image["alt"] or "").startswith("A <plot>: ")

@@ -90,7 +90,7 @@ def test_changed_data_and_what_was_not_scored_are_refused(
     first, second, third = capsys.readouterr().err.splitlines()
     assert "no record of a run that was scored" in first
     assert "nowhere" in second
-    assert "not the data that the run was made with" in third
+    assert "provenance.data_reference: identity.hashed says another" in third
     assert not (tmp_path / "again").exists()
 
 

@@ -72,7 +72,7 @@ def trial_record(prompt: str, rate: float, loss: float) -> Record:
     overrides = ("task=math/gsm8k", "backbone=embedded-causal", "method=gpart")
     spec = spec_of(*overrides, f"++task.prompt={prompt}", f"recipe.learning_rate={rate}")
     identity = Identity(hashed=covered(spec, {}, {}))
-    plan = Plan(id="0", identity=identity, key=cell_key(spec, "full"), config=spec.model_dump(mode="json"))
+    plan = Plan(id="0" * 12, identity=identity, key=cell_key(spec, "full"), config=spec.model_dump(mode="json"))
     result = record.blank(plan)
     result.outcome, result.metrics = "ok", Metrics(primary="strict", selection={"loss": loss})
     return result

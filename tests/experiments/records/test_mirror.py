@@ -189,8 +189,8 @@ def test_a_damaged_record_hides_no_other(outputs: Path, capsys: pytest.CaptureFi
     first.write_text("{")
     assert main(["mirror", str(outputs)]) == 1
     said = capsys.readouterr()
-    assert said.out == "1 records mirrored, 1 failed\n"
-    assert said.err.startswith(f"warning: {first}: no W&B mirror: ")
+    assert said.out == "1 records mirrored\n"
+    assert said.err.startswith(f"error: {first}: no JSON, or cut off: ")
 
 
 def test_mirrors_are_not_rebuilt_against_the_environment(

@@ -108,8 +108,7 @@ def test_generations_alone_give_the_recorded_scores(
     assert main(["rescore", str(folder)]) == 2
     assert "predictions.parquet is not the file that was recorded" in capsys.readouterr().err
     artifacts = record.artifacts(folder)
-    other = record.read(folder)
-    assert other is not None
+    other = record.written(folder)
     record.write(folder / record.RECORD, other.model_copy(update={"artifacts": artifacts}))
     assert main(["rescore", str(folder)]) == 1, "scores that do not follow from what was generated"
     assert main(["evaluate", str(folder)]) == 0
