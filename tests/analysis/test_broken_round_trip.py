@@ -16,6 +16,7 @@ from analysis.plots.isometry_table import isometry_data, isometry_markdown
 from analysis.publication import publication_table
 from analysis.records import Run, read_runs
 from analysis.render import scores_csv
+from analysis.report.material import material
 from analysis.report.page import page
 from analysis.tables import Table, score_table
 from analysis.variance_table import decomposed, variance_table
@@ -90,8 +91,9 @@ def test_the_isometry_table_has_its_line_without_numbers(found: list[Run]) -> No
     assert WHY in isometry_markdown(data)
 
 
-def test_the_page_counts_and_warns(found: list[Run], section: Section, runs: Path) -> None:
-    text = page(found, [section], [None], [], runs)
+def test_the_page_counts_and_warns(found: list[Run], runs: Path) -> None:
+    read = material(found, runs, most=0)
+    text = page(found, read.sections, [None], [], read.details)
     assert "<dt>broken round trip</dt><dd>1</dd>" in text
     assert "1 of 9 runs did not survive their round trip" in text
     assert "99.00" not in text

@@ -100,7 +100,7 @@ def test_trials_of_a_search_are_left_out(runs: Path) -> None:
 def test_one_seed_does_not_count_twice(runs: Path) -> None:
     paths = [write(runs, record(config__recipe__epochs=epochs)) for epochs in (3, 3.0)]
     sound = write(runs, record("lora"))
-    found = read_runs(runs).kept
+    found = read_runs(runs)
     assert [run.path for run in found.kept] == [sound]
     assert [fault.path for fault in found.faults] == sorted(paths)
     for fault, other in zip(found.faults, sorted(paths, reverse=True), strict=True):
