@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
@@ -30,16 +33,29 @@ class PlannedSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (jobs,) = self.split_arguments(overrides, max_batch_size=None)
         assert self.config is not None
-        run_from_copy(self.config, lambda: to_run(jobs, self._composed))
-        sweep(jobs, self._composed, self._launched)
+        composed = self._composer()
+        run_from_copy(self.config, lambda: to_run(jobs, composed))
+        sweep(jobs, composed, self._launched)
 
-    def _composed(self, job: Sequence[str]) -> DictConfig:
+    def _composer(self) -> Callable[[Sequence[str]], DictConfig]:
         assert self.hydra_context is not None
-        assert self.config is not None
-        return self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+        loader, config = copy(self.hydra_context.config_loader), self.config
+        assert isinstance(loader, ConfigLoaderImpl)
+        assert config is not None
+        loader.repository = _FilesReadOnce(loader.repository)  # type: ignore[assignment]  # which Hydra does as well
+        return lambda job: loader.load_sweep_config(config, list(job))
 
     def _launched(self, jobs: Sequence[Sequence[str]]) -> Iterable[JobReturn]:
         """What came of each job, batch after batch, in their order."""
         assert self.launcher is not None
+        first = 0
         for batch in self.split_overrides_to_chunks([list(job) for job in jobs], self.max_batch_size):
-            yield from self.launcher.launch(batch, initial_job_idx=0)
+            yield from self.launcher.launch(batch, initial_job_idx=first)
+            first += len(batch)
+
+
+class _FilesReadOnce(CachingConfigRepository):
+    """Hydra's cache of the files of one composition, for all of them: reading YAML is a third of the time of a job."""
+
+    def __deepcopy__(self, memo: object) -> _FilesReadOnce:
+        return self

@@ -29,8 +29,7 @@ from experiments.run import preflight, training
 from schema.diagnostics import Diagnostics
 from schema.run import RunSpec
 from tests.experiments.families.vision.small_vits import as_timm, save_timm_vit, save_transformers_vit
-from tests.experiments.run.test_run_math import llama, sums, words  # noqa: F401  fixtures
-from tests.experiments.run.test_run_vision import image_folder, images, vit  # noqa: F401  fixtures
+from tests.experiments.run.conftest import image_folder, images, llama, sums, vit, words  # noqa: F401  fixtures
 from tests.experiments.runs import folder_of, recorded
 
 SMALL = [
