@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from experiments.configuration import resolvers
 from experiments.configuration.groups import CONF, options
 from hydra_plugins.planned_sweeper import _FilesReadOnce
 
@@ -24,6 +25,7 @@ JOBS = [
 
 @pytest.mark.parametrize("jobs", [JOBS, JOBS[::-1]], ids=["forwards", "backwards"])
 def test_what_one_job_reads_changes_no_other(jobs: list[list[str]]) -> None:
+    resolvers.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         assert isinstance(loader, ConfigLoaderImpl)
