@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from typing import TYPE_CHECKING
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 
 if TYPE_CHECKING:
+    from hydra.plugins.config_source import ConfigResult
     from omegaconf import DictConfig
 
 
@@ -56,6 +57,10 @@ class PlannedSweeper(BasicSweeper):
 
 class _FilesReadOnce(CachingConfigRepository):
     """Hydra's cache of the files of one composition, for all of them: reading YAML is a third of the time of a job."""
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """What a file holds, for a composition to merge others into."""
+        return deepcopy(super().load_config(config_path))
 
     def __deepcopy__(self, memo: object) -> _FilesReadOnce:
         return self
