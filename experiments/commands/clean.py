@@ -18,7 +18,7 @@ _TEMPORARY = re.compile(r"\..+\.json\.\d+\.\d+")
 """What `record.write_json` writes before it renames."""
 _WORKING = ("trainer", "resume")
 """Folders that serve a run while it is not done."""
-_OTHERS = (".hydra", "wandb")
+_OTHERS = (".code", ".hydra", ".submitit", "wandb")
 """Folders whose inside is not ours."""
 
 

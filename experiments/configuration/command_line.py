@@ -39,7 +39,7 @@ class CommandLine:
 
     def has(self, *flags: str) -> bool:
         """Whether one of the flags is given."""
-        return any(flag in self.flags for flag in flags)
+        return any(flag.partition("=")[0] in flags for flag in self.flags)
 
     @property
     def config_dir(self) -> Path | None:

@@ -31,6 +31,8 @@ __all__ = ["CONF", "needless", "options", "override_errors", "spelled"]
 def override_errors(arguments: Iterable[str]) -> list[str]:
     """Every wrong override among the command line's arguments, one line each; flags (`-m`, `--cfg`) are Hydra's."""
     line = CommandLine.of(arguments)
+    if line.sweep and line.has("--cfg", "-c", "--info", "-i", "--run", "-r"):
+        return ["--multirun (-m): with --cfg, --info or --run, each of which is of one run; accepted: one of them"]
     folder = line.config_dir
     if folder is not None and not folder.is_dir():
         return [f"--config-dir={folder}: no such folder; accepted: an existing folder"]

@@ -100,3 +100,9 @@ def test_what_looks_like_a_group_but_is_none_is_an_unknown_key() -> None:
 def test_another_folder_of_groups_takes_the_place_of_the_one_given(flags: list[str]) -> None:
     line = CommandLine.of([*flags, "seed=0"]).with_config_dir(Path("/b"))
     assert line == CommandLine(("-m", "--config-dir=/b"), ("seed=0",))
+
+
+@pytest.mark.parametrize("flag", ["--cfg=job", "--info", "-c", "--run"])
+def test_what_is_of_one_run_goes_with_no_sweep(flag: str) -> None:
+    (line,) = override_errors(["-m", flag, "job", "seed=0,1"] if flag == "-c" else ["-m", flag, "seed=0,1"])
+    assert line.startswith("--multirun (-m): with --cfg")
