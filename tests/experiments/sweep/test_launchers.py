@@ -75,7 +75,7 @@ def timeless(value: Any) -> Any:
         return [timeless(item) for item in value]
     if not isinstance(value, dict):
         return value
-    other = {"cost", "started", "finished", "resumed", "resume", "outputs", "git_sha", "git_dirty"}
+    other = {"cost", "digest", "started", "finished", "resumed", "resume", "outputs", "git_sha", "git_dirty"}
     return {key: timeless(item) for key, item in value.items() if key not in other and "seconds" not in key}
 
 
