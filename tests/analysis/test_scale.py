@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from analysis import records
 from analysis.__main__ import main
 from analysis.plots import figures
 from analysis.plots.figure import MOST_ROWS
 from analysis.records import read_runs
 from analysis.report.material import MOST_FIGURES, material
+from schema import folder
 from tests.analysis.conftest import record, write
 from tests.analysis.plots.conftest import history
 from tests.analysis.report.test_page import cells_of, drawn, runs_of
@@ -23,7 +23,7 @@ METHODS = ("gpart", "lora", "head")
 TASKS = ("glue/sst2", "glue/rte", "glue/cola")
 
 
-def fill(folder: Path, backbones: int, rates: int, seeds: int) -> int:
+def fill(runs: Path, backbones: int, rates: int, seeds: int) -> int:
     """Three tasks on some backbones, each with three methods at several learning rates; how many runs that makes."""
     count = 0
     for backbone in range(backbones):
@@ -34,7 +34,7 @@ def fill(folder: Path, backbones: int, rates: int, seeds: int) -> int:
                         settings = {"config__recipe__learning_rate": 0.001 * (1 + rate)}
                         settings |= dict.fromkeys(("config__backbone__name", "key__backbone"), f"backbone-{backbone}")
                         score = 0.5 + (7 * rate + seed) / 1000
-                        write(folder, record(method, seed, task, score=score, history=history(seed), **settings))
+                        write(runs, record(method, seed, task, score=score, history=history(seed), **settings))
                         count += 1
     return count
 
@@ -45,13 +45,13 @@ def test_a_report_of_two_thousand_runs_reads_each_record_twice_and_stays_small(
 ) -> None:
     count = fill(runs, backbones=8, rates=6, seeds=5)
     read: Counter[Any] = Counter()
-    really = records.read_json
+    really = folder.read_bytes
 
-    def counted(path: Path) -> Any:
+    def counted(path: Path) -> bytes:
         read[path] += 1
         return really(path)
 
-    monkeypatch.setattr(records, "read_json", counted)
+    monkeypatch.setattr(folder, "read_bytes", counted)
     assert main(["report", str(runs)]) == 0
     assert len(read) == count == 2160
     assert set(read.values()) == {2}

@@ -30,6 +30,7 @@ def edited(folder: Path, **changes: Any) -> None:
         for name in parents:
             target = target[name]
         target[last] = value
+    content.pop("digest", None)  # as before records had one
     record.write_json(folder / "record.json", content)
 
 

@@ -58,7 +58,7 @@ def test_a_search_runs_its_trials_and_never_scores_the_test_split(tiny: list[str
     trials = [{"recipe.head_learning_rate": rate} for rate in (1e-3, 1e-1)]
     overrides = [item for item in tiny if not item.startswith("outputs=")]
     search = Space("tiny", {"head": trials})
-    records = run_search(search, [*overrides, "task=glue/sst2"], tmp_path / "search")
+    records = run_search(search, [*overrides, "task=glue/sst2"], tmp_path / "search").kept
     assert [trial.outcome for trial in records] == ["ok", "ok"]
     assert all(trial.metrics.test is None and trial.track == "equal_budget" for trial in records)
     scores = sorted(((trial.metrics.selection or {})["accuracy"] or 0.0 for trial in records), reverse=True)
