@@ -22,7 +22,7 @@ from transformers import (
 
 from baselines import Adapted
 from experiments.errors import SpecError
-from experiments.families.family import Examples, Family, Metrics
+from experiments.families.family import Examples, Family, Metrics, TrainerOptions
 from experiments.run.devices import OneDeviceArguments
 from experiments.run.history import BestEpoch, History
 from experiments.run.resumable import ResumableTrainer
@@ -113,37 +113,12 @@ def trainer(
     batches = math.ceil(len(train) / recipe.batch_size)  # type: ignore[arg-type]  # not typed as sized
     steps_per_epoch = math.ceil(batches / recipe.accumulation)
     total_steps = math.ceil(steps_per_epoch * recipe.epochs)
-    arguments = OneDeviceArguments(
-        output_dir=str(states.folder if states else folder / "trainer"),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.eval_batch_size,
-        gradient_accumulation_steps=recipe.accumulation,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
-        warmup_steps=int(recipe.warmup_ratio * total_steps),
-        max_grad_norm=recipe.max_grad_norm,
-        label_smoothing_factor=recipe.label_smoothing,
-        bf16=recipe.precision == "bfloat16",
-        fp16=recipe.precision == "float16",
-        train_sampling_strategy="group_by_length" if recipe.group_by_length else "random",
-        eval_strategy="epoch",
-        save_strategy="epoch" if states else "no",
-        logging_steps=max(1, steps_per_epoch // _POINTS_PER_EPOCH),
-        logging_nan_inf_filter=False,
-        report_to=[],
-        seed=spec.seeds.data,
-        data_seed=spec.seeds.data,
-        include_num_input_tokens_seen="non_padding" if options.counts_tokens else "no",
-        label_names=["labels"],
-        dataloader_pin_memory=torch.cuda.is_available(),
-        use_cpu=not torch.accelerator.is_available(),
-        **options.arguments,
-    )
     run = TwoRateTrainer(
         adapted=adapted,
         states=states,
-        args=arguments,
+        args=_arguments(
+            spec, options, states.folder if states else folder / "trainer", states is not None, steps_per_epoch
+        ),
         train_dataset=train,
         eval_dataset=selection,
         processing_class=options.processing_class,
@@ -158,6 +133,41 @@ def trainer(
     if run.pop_callback(ProgressCallback):
         run.add_callback(_Progress)
     return run
+
+
+def _arguments(
+    spec: RunSpec, options: TrainerOptions, folder: Path, keeps: bool, steps_per_epoch: int
+) -> OneDeviceArguments:
+    """What `Trainer` is told of a recipe; `keeps`: the state of training, in the folder, after each epoch."""
+    recipe = spec.recipe
+    total_steps = math.ceil(steps_per_epoch * recipe.epochs)
+    return OneDeviceArguments(
+        output_dir=str(folder),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.eval_batch_size,
+        gradient_accumulation_steps=recipe.accumulation,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=int(recipe.warmup_ratio * total_steps),
+        max_grad_norm=recipe.max_grad_norm,
+        label_smoothing_factor=recipe.label_smoothing,
+        bf16=recipe.precision == "bfloat16",
+        fp16=recipe.precision == "float16",
+        train_sampling_strategy="group_by_length" if recipe.group_by_length else "random",
+        eval_strategy="epoch",
+        save_strategy="epoch" if keeps else "no",
+        logging_steps=max(1, steps_per_epoch // _POINTS_PER_EPOCH),
+        logging_nan_inf_filter=False,
+        report_to=[],
+        seed=spec.seeds.data,
+        data_seed=spec.seeds.data,
+        include_num_input_tokens_seen="non_padding" if options.counts_tokens else "no",
+        label_names=["labels"],
+        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.accelerator.is_available(),
+        **options.arguments,
+    )
 
 
 def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
