@@ -103,8 +103,9 @@ def mounted(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mounted", ["size=4k", "size=20k", "ro"], indirect=True)
-@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
+@pytest.mark.parametrize(
+    ("sweep", "mounted"), [([], "size=4k"), (["-m"], "size=20k"), ([], "ro")], indirect=["mounted"]
+)
 def test_a_disk_without_room_for_the_record(sweep: list[str], mounted: Path, tiny: list[str], run_py: Runner) -> None:
     result = run_py(*sweep, *tiny, "method=head", "task=glue/sst2", f"outputs={mounted}/runs")
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]

@@ -78,23 +78,17 @@ def _the_record(outputs: Path) -> Record:
 @pytest.mark.parametrize(
     "overrides",
     [
-        (*GLUE, "method=gpart"),
-        (*GLUE, "method=lora"),
         (*GLUE, "method=full"),
         (*GLUE, "method=gpart", "recipe.accumulation=3", "recipe.label_smoothing=0.1", "recipe.group_by_length=true"),
         (*GLUE, "method=lora", "task=glue/stsb", "recipe.accumulation=2"),
-        ("profile=embedded", "task=vision/digits", "method=lora", "recipe.epochs=1", "data.train_rows=161"),
         (
             *("profile=embedded", "task=vision/digits", "method=gpart", "recipe.epochs=1", "data.train_rows=161"),
             "+task.mixing.mixup_alpha=0.8",
         ),
         (
             *("profile=embedded", "task=math/gsm8k", "method=lora", "recipe.epochs=1", "data.train_rows=101"),
-            "recipe.learning_rate=1e-3",  # AdamW's steps are of this size, however small a gradient and its rounding
-        ),
-        (
-            *("profile=embedded", "task=math/gsm8k", "method=gpart", "recipe.epochs=1", "data.train_rows=101"),
             *("+task.packing=true", "recipe.batch_size=4", "recipe.accumulation=2"),
+            "recipe.learning_rate=1e-3",  # AdamW's steps are of this size, however small a gradient and its rounding
         ),
     ],
     ids=lambda overrides: " ".join(overrides[1:]),
@@ -147,19 +141,10 @@ def test_a_sweep_takes_its_jobs_in_turn_and_does_none_twice(launch: Launch, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("overrides", "complaint"),
-    [
-        (["method=gprt"], "gprt"),
-        (["recipe.batch_size=15"], "recipe.batch_size=15: 2 processes share each batch; accepted: a multiple of 2"),
-        (["isolation=none"], "isolation=none"),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(overrides: list[str], complaint: str, launch: Launch, tmp_path: Path) -> None:
-    child = launch(*GLUE, *overrides)
-    _, errors, told = _ended(child)
-    assert len(errors) == 1
-    assert complaint in errors[0]
+def test_bad_input_is_refused_in_one_line(launch: Launch, tmp_path: Path) -> None:
+    child = launch(*GLUE, "recipe.batch_size=15")
+    _, (line,), told = _ended(child)
+    assert "recipe.batch_size=15: 2 processes share each batch; accepted: a multiple of 2" in line
     assert "exitcode  : 2" in told, "torchrun itself ends with 1, and says so"
     assert not (tmp_path / "two").exists()
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +13,7 @@ import pytest
 from experiments.configuration.overrides import options
 from experiments.errors import RunFailed, SpecError
 from experiments.run import runner
-from tests.experiments.conftest import ROOT, Runner
+from tests.experiments.conftest import Runner
 from tests.experiments.runs import folder_of, run, spec_of
 
 
@@ -170,47 +165,6 @@ def test_the_command_line_answers_bad_input_in_lines_and_status_2(run_py: Runner
     assert len(lines) == 3
     assert all(line.startswith("error: ") for line in lines)
     assert not (tmp_path / "outputs").exists()
-
-
-@pytest.mark.slow
-def test_a_sweep_survives_a_killed_job(tiny: list[str], tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    overrides = [*tiny, "method=gpart", "task=glue/sst2", "recipe.epochs=1,2000,2"]
-    command = [sys.executable, str(ROOT / "run.py"), "-m", *overrides]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as sweep:
-        victim = _running(outputs, epochs=2000)
-        os.kill(victim, signal.SIGKILL)
-        _, printed = sweep.communicate(timeout=300)
-    records = [json.loads(path.read_text()) for path in outputs.rglob("record.json")]
-    found = sorted((r["config"]["recipe"]["epochs"], r["outcome"]) for r in records)
-    assert found == [(1, "ok"), (2, "ok"), (2000, "out_of_memory")]
-    assert sweep.returncode == 1
-    assert "SIGKILL" in printed
-
-
-def _running(outputs: Path, epochs: int, patience: float = 120.0) -> int:
-    """The process of the run of so many epochs, once it is in the middle of it."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        for path in outputs.rglob("attempt.json"):
-            spec = json.loads((path.parent / "spec.json").read_text())
-            if spec["config"]["recipe"]["epochs"] == epochs:
-                time.sleep(2)
-                return int(json.loads(path.read_text())["process"])
-        time.sleep(0.2)
-    raise AssertionError(f"no run of {epochs} epochs began within {patience} s")
-
-
-@pytest.mark.slow
-def test_interrupting_a_run_is_recorded(tiny: list[str], tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    command = [sys.executable, str(ROOT / "run.py"), *tiny, "method=head", "task=glue/sst2", "recipe.epochs=2000"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        os.kill(_running(outputs, epochs=2000), signal.SIGTERM)
-        process.communicate(timeout=120)
-    (path,) = outputs.rglob("record.json")
-    assert json.loads(path.read_text())["outcome"] == "interrupted"
-    assert process.returncode == 1
 
 
 def test_cost_and_history_are_measured(tiny: list[str]) -> None:

@@ -27,14 +27,10 @@ LONG = 3000
 TABLE = [
     ("parent", SIGINT, 130, "interrupted", False),
     ("parent", SIGTERM, 143, "interrupted", False),
-    ("parent", SIGHUP, 129, "interrupted", False),
     ("parent", SIGKILL, -9, "interrupted", False),
-    ("child", SIGINT, 1, "interrupted", True),
     ("child", SIGTERM, 1, "interrupted", True),
-    ("child", SIGHUP, 1, "interrupted", True),
     ("child", SIGKILL, 1, "out_of_memory", True),
     ("group", SIGINT, 130, "interrupted", False),
-    ("group", SIGTERM, 143, "interrupted", False),
     ("group", SIGHUP, 129, "interrupted", False),
     ("group", SIGKILL, -9, "cut off", False),
 ]
@@ -107,13 +103,15 @@ def test_a_signal(
     assert sweep.returncode == expected
     assert f"1 {outcome}" in status(outputs)[0]
     assert not list(outputs.rglob(".*.json.*")), "no temporary file"
+    if (whom, number) == ("child", SIGKILL):
+        assert "SIGKILL" in printed
     if expected in (130, 143, 129):
         (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
         assert signal.Signals(number).name in line
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("whom", "number"), [("parent", SIGINT), ("parent", SIGKILL), ("group", SIGKILL)])
+@pytest.mark.parametrize(("whom", "number"), [("parent", SIGKILL), ("group", SIGKILL)])
 def test_the_next_command_runs_it_again(whom: str, number: int, one: Sequence[str], tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     with started(*one, f"recipe.epochs={LONG}") as first:

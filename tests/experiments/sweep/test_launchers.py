@@ -93,30 +93,30 @@ def timeless(value: Any) -> Any:
 def basic(words: list[str], run_py: Runner, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The records of the sweep through Hydra's own launcher."""
     outputs = tmp_path_factory.mktemp("basic")
-    ended = run_py(*words, "recipe.learning_rate=0.001,1e38,0.002,0.004", f"outputs={outputs}")
+    ended = run_py(*words, "recipe.learning_rate=0.001,1e38", f"outputs={outputs}")
     assert ended.returncode == 1, ended.stderr
     return records(outputs)
 
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != "basic"])
-def test_one_job_fails_and_the_others_are_recorded_as_through_the_basic_launcher(
+def test_one_job_fails_and_the_other_is_recorded_as_through_the_basic_launcher(
     engine: str, words: list[str], run_py: Runner, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     needs(engine)
     basic = request.getfixturevalue("basic")
     sweep = [*words, *ENGINES[engine], f"outputs={tmp_path}"]
-    ended = run_py(*sweep, "recipe.learning_rate=0.001,1e38,0.002,0.004")
+    ended = run_py(*sweep, "recipe.learning_rate=0.001,1e38")
     assert ended.returncode == 1, ended.stderr
-    assert "sweep: 4 jobs, 3 ok, 1 not" in ended.stdout
+    assert "sweep: 2 jobs, 1 ok, 1 not" in ended.stdout
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: mine on glue/sst2: error (RuntimeError: ")
     found = records(tmp_path)
-    assert sorted(record["outcome"] for record in found.values()) == ["error", "ok", "ok", "ok"]
+    assert sorted(record["outcome"] for record in found.values()) == ["error", "ok"]
     assert found == basic
 
-    again = run_py(*sweep, "recipe.learning_rate=0.001,0.002,0.004")
+    again = run_py(*sweep, "recipe.learning_rate=0.001")
     assert (again.returncode, again.stderr) == (0, "")
-    assert "sweep: 3 jobs, 3 recorded, 0 to run" in again.stdout
+    assert "sweep: 1 job, 1 recorded, 0 to run" in again.stdout
 
 
 @pytest.fixture
