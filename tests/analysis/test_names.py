@@ -78,7 +78,7 @@ def test_nothing_of_a_name_is_active_in_tables(runs: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [NASTY, "x" * 3000, "$", "../../x", "\N{SNOWMAN}\u202e"], ids=ascii)
+@pytest.mark.parametrize("name", [NASTY, "x" * 400, "../../x$\N{SNOWMAN}\u202e"], ids=ascii)
 def test_everything_is_made_whatever_the_names(name: str, runs: Path) -> None:
     for seed in (0, 1):
         put(runs, named(name, seed))

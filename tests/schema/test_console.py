@@ -36,7 +36,6 @@ def ran(*words: str, stdout: int | None = subprocess.PIPE, **environment: str) -
 @pytest.mark.parametrize(
     "environment",
     [
-        {"PYTHONIOENCODING": "ascii"},
         {"PYTHONIOENCODING": "ascii:strict"},
         {"PYTHONIOENCODING": "cp1252"},
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
