@@ -16,6 +16,7 @@ from schema.values import (
     Count,
     Flag,
     Fraction,
+    Interval,
     Names,
     NamesOrNone,
     NotNegative,
@@ -100,6 +101,16 @@ class Task(Section):
     aliases: Annotated[Texts, neutral_at({}), "other names of columns, and what they are called here"] = Field(
         default_factory=dict
     )
+    columns: Annotated[Texts, REFERENCE, "our columns, and what they are called in the files"] = Field(
+        default_factory=dict
+    )
+    original_names: Annotated[
+        Texts, REFERENCE, "names of columns in the data set's own files, and what they are called here"
+    ] = Field(default_factory=dict)
+    original_header: Annotated[
+        NamesOrNone, REFERENCE, "the columns of the data set's own files, where the first line does not name them"
+    ] = Field(default_factory=list)
+    label_range: Annotated[Interval | None, NEUTRAL, "the least and the largest label of a regression"] = None
     classes: Annotated[
         Names | Count | Literal["folder"] | None,
         RESULT,
@@ -130,13 +141,19 @@ class Task(Section):
         return ("train", "test")
 
     def problems(self) -> list[str]:
-        """Splits that are missing, unknown or those that train, and scores that are named twice."""
+        """Splits that are missing, unknown or those that train, columns that are none, scores that are named twice."""
         lines = [f"splits.{name}: missing; accepted: a text" for name in self.needed_splits if name not in self.splits]
         for name, split in self.splits.items():
             if name not in _SPLITS:
                 lines.append(f"splits.{name}={split}: no such split; accepted: {', '.join(_SPLITS)}")
             elif name != "train" and split == self.splits.get("train"):
                 lines.append(f"splits.{name}={split}: the rows that train; accepted: another split")
+        readable = [*self.inputs, self.label, "idx"]
+        lines += [
+            f"columns.{name}={theirs}: no column of the task; accepted: {', '.join(readable)}"
+            for name, theirs in self.columns.items()
+            if name not in readable
+        ]
         twice = [name for name in dict.fromkeys(self.metrics) if self.metrics.count(name) > 1]
         return lines + [f"metrics={name}: named twice; accepted: each score once" for name in twice]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from types import NoneType
@@ -21,6 +22,12 @@ class Accepts:
 def _odd(value: int) -> int:
     if value % 2 == 0:
         raise ValueError("even")
+    return value
+
+
+def _interval(value: list[float]) -> list[float]:
+    if not value[0] < value[1] or not all(map(math.isfinite, value)):
+        raise ValueError("no interval")
     return value
 
 
@@ -48,6 +55,11 @@ Names = Annotated[list[Text], Field(min_length=1), Accepts("a list of texts")]
 NamesOrNone = Annotated[list[Text], Accepts("a list of texts, which may be empty")]
 Options = Annotated[dict[str, JsonValue], Accepts("a mapping of options")]
 Texts = Annotated[dict[str, Text], Accepts("a mapping of texts")]
+
+
+Interval = Annotated[
+    list[float], Field(min_length=2, max_length=2), AfterValidator(_interval), Accepts("[LEAST, LARGEST]")
+]
 
 
 def accepted(field: FieldInfo) -> str:

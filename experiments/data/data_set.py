@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -34,7 +34,11 @@ class DataSet:
         hub: where the hub has it.
         input_type: what the input columns hold.
         label_type: what the label column holds.
+        columns_by_user: our columns, and what the user says that they are called.
         aliases: other names of columns, and what they are called here.
+        original_names: those of the data set's own files.
+        original_header: the columns of such files whose first line does not name them.
+        label_range: the least and the largest label of a regression.
         key: the dotted key of the section that says all this, for errors.
     """
 
@@ -47,7 +51,11 @@ class DataSet:
     hub: HubRows
     input_type: Literal["text", "image"] = "text"
     label_type: Literal["class", "text"] = "class"
+    columns_by_user: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    original_names: Mapping[str, str] = field(default_factory=dict)
+    original_header: Sequence[str] = ()
+    label_range: Sequence[float] | None = None
     key: str = "task"
 
     @property
@@ -68,7 +76,32 @@ class DataSet:
     @property
     def text_columns(self) -> list[str]:
         """The columns that are read as text, whatever a file's first rows look like."""
-        return self.inputs if self.input_type == "text" else []
+        label = [self.label] if self.label_type == "text" else []
+        return [*(self.inputs if self.input_type == "text" else []), *label]
+
+    def called(self, header: Sequence[str]) -> dict[str, str]:
+        """The columns of a file that are read, each by its name here.
+
+        What the user says counts alone; otherwise a column's own name comes before the others that it may have.
+
+        Args:
+            header: the names of the file's columns.
+        """
+        others = {**self.aliases, **self.original_names}
+        names = {}
+        for ours in (*self.columns, ID):
+            if ours in self.columns_by_user:
+                candidates = [self.columns_by_user[ours]]
+            else:
+                candidates = [ours, *(theirs for theirs, name in others.items() if name == ours)]
+            found = [theirs for theirs in candidates if theirs in header]
+            if found:
+                names[ours] = found[0]
+        return names
+
+    def looked_for(self, column: str) -> str:
+        """What a column is called where the user does not leave that open, and otherwise here."""
+        return self.columns_by_user.get(column, column)
 
     def split_key(self, split: str) -> str:
         """The setting behind the run's name of a split."""
@@ -89,7 +122,11 @@ def data_sets(task: Task) -> tuple[DataSet, dict[str, DataSet]]:
         hub=task.hub,
         input_type=task.input_type,
         label_type=task.label_type,
+        columns_by_user=task.columns,
         aliases=task.aliases,
+        original_names=task.original_names,
+        original_header=task.original_header,
+        label_range=task.label_range,
     )
     return own, tests
 

@@ -1,173 +1,160 @@
-"""Splits of a data set as files in a folder: finding them, their columns without their rows, their rows.
+"""Files of rows: their columns without their rows, and their rows.
 
-`SPLIT.parquet`, `SPLIT-*.parquet` (shards), `SPLIT.jsonl`, `.json`, `.csv`, `.tsv`, the text formats also as `.gz`; and
-the Arrow files of the `datasets` library's cache. Folders are only read.
+Parquet, Arrow (as the `datasets` library and as Feather write it), JSON (`json_rows`), CSV and tab-separated text
+(`delimited`); the text formats in UTF-8, with or without a byte order mark, also as `.gz`. Files are only read.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, TypeVar
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
-from experiments.data.hub_cache import holds_split
+from experiments.data import delimited, json_rows, shards
+from experiments.errors import shorten
 
-FORMATS = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
-ACCEPTED = "SPLIT.parquet, SPLIT-*.parquet, or SPLIT.jsonl, .json, .csv, .tsv (also .gz)"
-_TEXT_FORMATS = FORMATS[2:]
+ACCEPTED = (
+    "SPLIT.parquet, .jsonl, .json, .csv or .tsv (text also .gz), all its shards SPLIT-00000-of-00002.parquet, or what "
+    "save_to_disk writes"
+)
+_READABLE = "a whole file of its format, of text in UTF-8"
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _Result = TypeVar("_Result")
 
 
 class FileError(ValueError):
-    """A split that is not there or cannot be read; the message says which file and why."""
-
-
-def split_files(folder: Path, split: str) -> list[Path]:
-    """The files of a split, in the order of their names; empty if there are none.
-
-    Raises:
-        FileError: if the split is there in more than one format.
-    """
-    found = [path for path in sorted(folder.glob(f"*{split}*")) if path.is_file() and _suffix(path) in FORMATS]
-    files = [path for path in found if holds_split(path, split) or _is_shard(path, split)]
-    if len({"".join(path.suffixes) for path in files}) > 1 or (len(files) > 1 and _suffix(files[0]) in _TEXT_FORMATS):
-        names = ", ".join(path.name for path in files)
-        raise FileError(f"split {split} of {folder} is there more than once ({names})")
-    return files
-
-
-def columns(files: Iterable[Path], aliases: Mapping[str, str] | None = None) -> list[str]:
-    """Column names that all files of a split share, from the schema or the first line; no row is kept.
+    """A split that is not there or cannot be read.
 
     Args:
-        files: of one split.
-        aliases: other names of columns, and what they are called here.
-
-    Raises:
-        FileError: if a file cannot be read.
+        what: which file, and what is wrong with it.
+        accepted: what would be accepted in its place.
     """
-    shared: list[str] | None = None
-    for path in files:
-        names = _renamed(_columns(path), aliases or {})
-        shared = names if shared is None else [name for name in shared if name in names]
-    return shared or []
+
+    def __init__(self, what: str, accepted: str = ACCEPTED) -> None:
+        super().__init__(what)
+        self.accepted = accepted
 
 
-def table(
-    files: Iterable[Path], text: Iterable[str], values: Iterable[str], aliases: Mapping[str, str] | None = None
-) -> pa.Table:
-    """The rows of a split.
+@dataclass(frozen=True)
+class RowFile:
+    """A file of rows.
 
-    Args:
-        files: of one split.
-        text: columns read as text, whatever a CSV file's first rows look like.
-        values: columns of the type that the file has; those that it lacks are left out.
-        aliases: other names of columns, and what they are called here.
-
-    Raises:
-        FileError: if a file cannot be read.
+    Attributes:
+        path: of the file.
+        names: of its columns, where its first line does not hold them; otherwise empty.
     """
-    strings = list(text)
-    names = [*strings, *values]
-    parts = []
-    for path in files:
-        part = _readable(path, lambda path: _read(path, strings))
-        if aliases:  # otherwise the schema's metadata, with the names of the classes, stays
-            part = part.rename_columns(_renamed(part.column_names, aliases))
-        parts.append(part.select([name for name in names if name in part.column_names]))
-    return pa.concat_tables(parts, promote_options="permissive")
 
+    path: Path
+    names: Sequence[str] = ()
 
-def _renamed(names: list[str], aliases: Mapping[str, str]) -> list[str]:
-    """The names with aliases resolved, but for those whose own name is there as well."""
-    return [name if aliases.get(name, name) in names else aliases[name] for name in names]
+    @property
+    def is_delimited(self) -> bool:
+        """Whether the names of its columns stand in its first line, if anywhere."""
+        return self._format in _DELIMITERS
 
+    def header(self) -> list[str]:
+        """The names of its columns, from the schema, the first line or the first row; empty where there are no rows.
 
-def row_count(files: Iterable[Path]) -> int:
-    """The number of rows of a split; from the metadata where the format has some.
+        Raises:
+            FileError: if it cannot be read.
+        """
+        return self._readable(self._header)
 
-    Raises:
-        FileError: if a file cannot be read.
-    """
-    return sum(_readable(path, _count) for path in files)
+    def schema(self) -> pa.Schema | None:
+        """The types and metadata that the file itself says; None of text.
 
+        Raises:
+            FileError: if it cannot be read.
+        """
+        return self._readable(self._schema)
 
-def _suffix(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).suffix if path.name.endswith(".gz") else path.suffix
+    def read(self, text: Sequence[str], values: Sequence[str], label: str) -> tuple[pa.Table, str | None]:
+        """Some columns of all rows, and what a person should know of how they were read.
 
+        Args:
+            text: columns that CSV holds as text, whatever it looks like.
+            values: the other columns.
+            label: the one of them that is the label.
 
-def _is_shard(path: Path, split: str) -> bool:
-    return path.suffix == ".parquet" and path.name.startswith(f"{split}-")
+        Raises:
+            FileError: if it cannot be read.
+        """
+        return self._readable(lambda: self._read(text, values, label))
 
+    def row_count(self) -> int:
+        """The number of rows; from the metadata where the format has some.
 
-def _readable(path: Path, read: Callable[[Path], _Result]) -> _Result:
-    try:
-        return read(path)
-    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
-        raise FileError(f"{path.name} cannot be read ({' '.join(str(error).split())})") from error
+        Raises:
+            FileError: if it cannot be read.
+        """
+        return self._readable(self._count)
 
+    @property
+    def _format(self) -> str:
+        return shards.ending(self.path).removesuffix(".gz")
 
-def _count(path: Path) -> int:
-    return int(pa.parquet.read_metadata(path).num_rows) if _suffix(path) == ".parquet" else int(_read(path).num_rows)
+    def _readable(self, read: Callable[[], _Result]) -> _Result:
+        try:
+            return read()
+        except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException, RecursionError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+            raise FileError(f"{shorten(str(self.path))} cannot be read ({shorten(why)})", _READABLE) from error
 
+    def _header(self) -> list[str]:
+        if (schema := self._schema()) is not None:
+            return list(schema.names)
+        with self._opened() as file:
+            if self.is_delimited:
+                return list(self.names) or delimited.header(file, _DELIMITERS[self._format])
+            return json_rows.keys(file)
 
-def _columns(path: Path) -> list[str]:
-    return _readable(path, _header)
+    def _schema(self) -> pa.Schema | None:
+        if self._format == ".parquet":
+            return pa.parquet.read_schema(self.path)
+        return self._arrow().schema if self._format == ".arrow" else None
 
+    def _arrow(self) -> pa.Table:
+        """What `datasets` writes is a stream, and Feather a file."""
+        with pa.memory_map(str(self.path)) as source:
+            try:
+                return pa.ipc.open_stream(source).read_all()
+            except pa.ArrowInvalid:
+                return pa.ipc.open_file(source).read_all()
 
-def _header(path: Path) -> list[str]:
-    match _suffix(path):
-        case ".parquet":
-            return list(pa.parquet.read_schema(path).names)
-        case ".arrow":
-            with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-                return list(stream.schema.names)
-        case ".csv" | ".tsv":
-            with pa.csv.open_csv(path, parse_options=_parse_options(path)) as reader:
-                return list(reader.schema.names)
-    return _first_record_keys(path)
-
-
-def _first_record_keys(path: Path) -> list[str]:
-    with _opened(path) as file:
-        first = next((line for line in file if line.strip()), "{}")
-        if first.lstrip().startswith("["):
-            records = json.loads(first + file.read())
-            return list(records[0]) if records else []
-    return list(json.loads(first))
-
-
-def _read(path: Path, text: Iterable[str] = ()) -> pa.Table:
-    match _suffix(path):
-        case ".parquet":
+    def _read(self, text: Sequence[str], values: Sequence[str], label: str) -> tuple[pa.Table, str | None]:
+        names = [*text, *values]
+        if self._format == ".parquet":
             # Read as one file: a folder called a=b above it is no partition column.
-            return pa.parquet.read_table(path, partitioning=None)
-        case ".arrow":
-            with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-                return stream.read_all()
-        case ".csv" | ".tsv":
-            types = pa.csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string()))
-            return pa.csv.read_csv(path, parse_options=_parse_options(path), convert_options=types)
-    with _opened(path) as file:
-        content = file.read()
-    if content.lstrip().startswith("["):
-        return pa.Table.from_pylist(json.loads(content))
-    # Not splitlines: it also splits at separators that JSON texts may hold unescaped, such as U+2028.
-    return pa.Table.from_pylist([json.loads(line) for line in content.split("\n") if line.strip()])
+            return pa.parquet.read_table(self.path, columns=names, partitioning=None), None
+        if self._format == ".arrow":
+            return self._arrow().select(names), None
+        content = self._content()
+        if not self.is_delimited:
+            return json_rows.table(content, names), None
+        found = delimited.read(content, _DELIMITERS[self._format], self.names, label)
+        columns = {**{name: found.texts(name) for name in text}, **{name: found.values(name) for name in values}}
+        return pa.table(columns), found.note
 
+    def _count(self) -> int:
+        if self._format == ".parquet":
+            return int(pa.parquet.read_metadata(self.path).num_rows)
+        if self._format == ".arrow":
+            return int(self._arrow().num_rows)
+        content = self._content()
+        if not self.is_delimited:
+            return len(json_rows.rows(content))
+        return len(delimited.read(content, _DELIMITERS[self._format], self.names).rows)
 
-def _parse_options(path: Path) -> pa.csv.ParseOptions:
-    # GLUE's own tab-separated files quote nothing: a quotation mark there is part of a sentence.
-    if _suffix(path) == ".tsv":
-        return pa.csv.ParseOptions(delimiter="\t", quote_char=False)
-    return pa.csv.ParseOptions(newlines_in_values=True)
+    def _content(self) -> str:
+        with self._opened(newline="") as file:
+            return file.read()
 
-
-def _opened(path: Path) -> TextIO:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    def _opened(self, newline: str | None = None) -> TextIO:
+        open_text = gzip.open if self.path.name.lower().endswith(".gz") else open
+        return open_text(self.path, "rt", encoding="utf-8-sig", newline=newline)

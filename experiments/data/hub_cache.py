@@ -18,9 +18,9 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RevisionResolutionError
 from huggingface_hub.file_download import repo_folder_name
 
+from experiments.data import shards
 from experiments.data.requirements import CONFIGURATION, INDEX, WEIGHTS, Requirement
 
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.)")
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 """Files without one of which there is no tokenizer, whatever else is there."""
 
@@ -62,15 +62,6 @@ def is_complete(folder: Path, requirement: Requirement) -> bool:
     if requirement.files:
         return all((folder / file).is_file() for file in requirement.files)
     return _has_model(folder, requirement) if requirement.kind == "model" else _has_splits(folder, requirement)
-
-
-def holds_split(path: Path, split: str) -> bool:
-    """Whether a data file belongs to a split (or, for "", to any), by its name.
-
-    `SPLIT.parquet`, `SPLIT-00000-of-00002.parquet`; Arrow files carry the data set's name in front: `NAME-SPLIT.arrow`.
-    """
-    stem = _SHARD.sub("", path.name).split(".")[0]
-    return not split or stem == split or (path.suffix == ".arrow" and stem.endswith(f"-{split}"))
 
 
 def _repo_cache(requirement: Requirement) -> Path:
@@ -149,13 +140,8 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _has_splits(folder: Path, requirement: Requirement) -> bool:
-    files = [path for path in folder.glob("*") if path.is_file() and path.suffix in (".parquet", ".arrow")]
-    splits = requirement.splits or ("",)
-    return all(_whole([path.name for path in files if holds_split(path, split)]) for split in splits)
-
-
-def _whole(names: list[str]) -> bool:
-    """Whether there is a file, and every shard of those that say how many there are."""
-    shards = [match for match in map(_SHARD.search, names) if match]
-    totals = {int(match[2]) for match in shards}
-    return bool(names) and all(sum(int(match[2]) == total for match in shards) >= total for total in totals)
+    files = [path for path in sorted(folder.glob("*")) if path.is_file() and path.suffix in (".parquet", ".arrow")]
+    if not requirement.splits:
+        return bool(files)
+    splits = ([path.name for path in files if shards.holds_split(path, split)] for split in requirement.splits)
+    return all(names and shards.fault(names) is None for names in splits)

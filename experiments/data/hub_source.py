@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from experiments.data import files, hub
+from experiments.data import files, hub, layouts
 from experiments.data.data_set import FROM_FOLDER, DataSet
 from experiments.data.requirements import Requirement
 from experiments.data.source import Source
@@ -28,7 +29,7 @@ class HubSource(Source):
     """
 
     def __init__(self, data_set: DataSet, timeout: float, commit: str | None = None) -> None:
-        super().__init__(data_set)
+        super().__init__(replace(data_set, original_names={}, original_header=()))
         self._timeout, self._commit = timeout, commit
 
     @property
@@ -67,13 +68,16 @@ class HubSource(Source):
         source = self.data_set.hub
         name: JsonValue = [*source.name] if isinstance(source.name, list) else source.name
         named: dict[str, JsonValue] = {} if source.files is None else {"files": {**source.files}}
+        named |= {"columns": {**self.data_set.columns_by_user}} if self.data_set.columns_by_user else {}
         return {"path": source.path, "name": name, "revision": source.revision, "commit": self.commit, **named}
 
     def total(self, split: str) -> int | None:
         """See `Source.total`: of what is cached, else as the task says."""
         found = self._files(split, self._cached)
         try:
-            return self.data_set.hub.rows.get(self.data_set.splits[split]) if found is None else files.row_count(found)
+            if found is None:
+                return self.data_set.hub.rows.get(self.data_set.splits[split])
+            return TableSplit(self.data_set, self.data_set.splits[split], found).total()
         except files.FileError:
             return None  # reading the rows says so
 
@@ -95,7 +99,7 @@ class HubSource(Source):
             if folder is None:
                 return None
             place = requirement.splits.index(name)
-            found += [folder / named[place]] if named else files.split_files(folder, name)
+            found += [folder / named[place]] if named else layouts.split_files(folder, name)
         return found or None
 
     def _unnamed_files(self) -> list[str]:

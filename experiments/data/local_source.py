@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from experiments.configuration.digests import file_digest
-from experiments.data import files, image_folders
+from experiments.data import files, image_folders, layouts, shards
 from experiments.data.data_set import FROM_FOLDER, Classes, DataSet
 from experiments.data.image_folders import ImageSplit, class_names
 from experiments.data.references import Reference, content
 from experiments.data.source import Source
 from experiments.data.tables import TableSplit
-from experiments.errors import SpecError
+from experiments.errors import SpecError, shorten
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,13 @@ class LocalSource(Source):
     @property
     def where(self) -> str:
         """See `Source.where`."""
-        return f"data.path={self._path}"
+        return f"data.path={shorten(self._path)}"
+
+    @property
+    def notes(self) -> list[str]:
+        """See `Source.notes`."""
+        found = [note for split in self._found.values() if isinstance(split, TableSplit) for note in split.notes()]
+        return [*super().notes, *(f"{self.where}: {note}" for note in found)]
 
     @property
     def classes(self) -> Classes:
@@ -69,18 +75,29 @@ class LocalSource(Source):
         """The first of the places that holds a split.
 
         Raises:
-            SpecError: if none does.
+            SpecError: if none does, or the path leads nowhere.
         """
-        root, name, splits = Path(self._path).expanduser(), self.data_set.name, self.data_set.needed
-        places = [root / name, root / name.rpartition("/")[2], root]
-        for place in places:
-            if place.is_dir() and any(_holds(place, split) for split in splits):
-                return place
+        splits = self.data_set.needed
         accepted = f"accepted: a folder with {' and '.join(splits)} as {files.ACCEPTED}"
-        if not root.is_dir():
-            raise SpecError([f"{self.where}: no such folder; {accepted}"])
+        try:
+            root = Path(self._path).expanduser()
+            if not root.is_dir():
+                raise SpecError([f"{self.where}: no such folder; {accepted}"])
+        except (OSError, RuntimeError) as error:  # a name that is too long, a home that is nobody's
+            raise SpecError([f"{self.where}: no such folder ({_reason(error)}); {accepted}"]) from error
+        places = self._places(root)
+        for place in places:
+            if any(_holds(place, split) for split in splits):
+                return place
         looked = ", ".join(map(str, places))
-        raise SpecError([f"{self.where}: no split of {self.data_set.task} in {looked}; {accepted}"])
+        raise SpecError([f"{self.where}: no split of {self.data_set.task} in {looked}{self._there(root)}; {accepted}"])
+
+    def _places(self, root: Path) -> list[Path]:
+        """Folders that may hold the rows, the nearest first: named as the task, as on the hub, or not at all."""
+        name, configuration = self.data_set.name, self.data_set.hub.name
+        names = [name, name.rpartition("/")[2], *([configuration] if isinstance(configuration, str) else []), "."]
+        places = [root / name / within for name in dict.fromkeys(names) for within in (".", "data")]
+        return [place for place in places if place.is_dir()]
 
     def own_errors(self) -> list[str]:
         """See `Source.own_errors`."""
@@ -99,10 +116,15 @@ class LocalSource(Source):
         splits = {split: self._split(split) for split in self.data_set.needed}
         try:
             found: dict[str, JsonValue] = {"splits": {name: content(split.files()) for name, split in splits.items()}}
+            renamed = {name: split.renamed() for name, split in splits.items() if isinstance(split, TableSplit)}
         except OSError as error:
             raise SpecError(
                 [f"{self.where}: {error.filename} cannot be read ({error.strerror}); accepted: a readable file"]
             ) from error
+        except files.FileError as error:
+            raise self._refusal(error) from error
+        if any(renamed.values()):
+            found["columns"] = {name: {**columns} for name, columns in renamed.items()}
         images = any(isinstance(split, ImageSplit) for split in splits.values())
         return {**found, "classes": list(self.class_names)} if images else found
 
@@ -139,12 +161,26 @@ class LocalSource(Source):
         if class_names(self.folder / name):
             return ImageSplit(self.data_set, self.folder / name, self.class_names)
         try:
-            paths = files.split_files(self.folder, name)
+            paths = layouts.local_files(self.folder, name)
         except files.FileError as error:
-            raise SpecError([f"{self.where}: {error}; accepted: one of them"]) from error
+            raise self._refusal(error) from error
         if not paths:
-            raise SpecError([f"{self.where}: no file of split {name} in {self.folder}; accepted: {files.ACCEPTED}"])
+            there = self._there(self.folder)
+            raise SpecError(
+                [f"{self.where}: no file of split {name} in {self.folder}{there}; accepted: {files.ACCEPTED}"]
+            )
         return TableSplit(self.data_set, name, paths)
+
+    def _refusal(self, error: files.FileError) -> SpecError:
+        return SpecError([f"{self.where}: {error}; accepted: {error.accepted}"])
+
+    def _there(self, folder: Path) -> str:
+        """What is in a folder in place of a split, as the end of a sentence."""
+        try:
+            names = sorted(path.name for path in folder.iterdir())
+        except OSError:
+            return ""
+        return f", which has {shorten(shards.listed(names))}" if names else ", which is empty"
 
     def _split_errors(self, name: str) -> list[str]:
         try:
@@ -152,7 +188,7 @@ class LocalSource(Source):
         except SpecError as error:
             return error.errors
         except files.FileError as error:
-            return [f"{self.where}: {error}; accepted: {files.ACCEPTED}"]
+            return self._refusal(error).errors
 
     def _count_errors(self, folder: Path) -> list[str]:
         """A folder of images with another number of classes than the task has."""
@@ -165,6 +201,10 @@ class LocalSource(Source):
 
 def _holds(folder: Path, split: str) -> bool:
     try:
-        return bool(files.split_files(folder, split)) or bool(class_names(folder / split))
+        return bool(layouts.local_files(folder, split)) or bool(class_names(folder / split))
     except files.FileError:
         return True
+
+
+def _reason(error: Exception) -> str:
+    return str(error.strerror if isinstance(error, OSError) else error)

@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from experiments.data import columns, labels
 from experiments.data.data_set import ID, Classes, DataSet
 from experiments.errors import SpecError, shorten
+from schema.validation import shown
 
 
 def checked(data_set: DataSet, classes: Classes, table: pa.Table, where: str, split: str) -> datasets.Dataset:
@@ -24,26 +26,20 @@ def checked(data_set: DataSet, classes: Classes, table: pa.Table, where: str, sp
     Raises:
         SpecError: one line for every kind of value that the task does not allow, with count and first example.
     """
-    ids = table[ID] if ID in table.column_names else pa.chunked_array([np.arange(len(table))])
-    errors = _class_name_errors(data_set, classes, table)
+    ids, errors = _ids(table)
+    known = pa.chunked_array([np.arange(len(table))]) if errors else ids
+    found = []
     for name in data_set.inputs:
-        errors += _row_errors(f"null in column {name}", pc.is_null(table[name]).to_numpy(), ids, "a value in every row")
-    if pc.count_distinct(ids).as_py() < len(ids) or ids.null_count:
-        errors.append(f"column {ID} is not one id for each row; accepted: different ids, or no such column")
-    label_errors, labels = _labels(data_set, classes, table, ids)
-    errors += label_errors
-    if errors:
+        column, wrong = _input(data_set, table, name, known)
+        found.append(column)
+        errors += wrong
+    label, wrong = _label(data_set, classes, table, known)
+    if errors := errors + wrong:
         raise SpecError([f"{where}: {error}" for error in errors])
     schema = _features(data_set, classes, ids.type).arrow_schema
-    columns = [*(table[name] for name in data_set.inputs), labels, ids]
-    arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
+    arrays = [column.cast(field.type) for column, field in zip([*found, label, ids], schema, strict=True)]
     rows = pa.Table.from_arrays(arrays, schema=schema)
     return datasets.Dataset(datasets.table.InMemoryTable(rows), split=datasets.NamedSplit(split))
-
-
-def names(classes: list[str] | int) -> list[str]:
-    """The names of a task's classes; their numbers where the task says only how many there are."""
-    return [str(number) for number in range(classes)] if isinstance(classes, int) else classes
 
 
 def _features(data_set: DataSet, classes: Classes, id_type: pa.DataType) -> datasets.Features:
@@ -60,41 +56,59 @@ def _features(data_set: DataSet, classes: Classes, id_type: pa.DataType) -> data
 def _label_feature(data_set: DataSet, classes: Classes) -> datasets.Value | datasets.ClassLabel:
     if data_set.label_type == "text":
         return datasets.Value("string")
-    return datasets.ClassLabel(names=names(classes)) if classes else datasets.Value("float32")
+    return datasets.ClassLabel(names=labels.names_of(classes)) if classes else datasets.Value("float32")
 
 
-def _class_name_errors(data_set: DataSet, classes: Classes, table: pa.Table) -> list[str]:
-    """Label ids mean something else where the data set itself names its classes in another order."""
-    feature = datasets.Features.from_arrow_schema(table.schema)[data_set.label]
-    if not isinstance(feature, datasets.ClassLabel) or classes in (None, feature.names, len(feature.names)):
-        return []
-    if isinstance(classes, list):
-        return [f"its classes are {', '.join(feature.names)}; accepted: {', '.join(classes)}, in this order"]
-    return [f"it has {len(feature.names)} classes; accepted: {classes}, as {data_set.task} has"]
+def _ids(table: pa.Table) -> tuple[pa.ChunkedArray, list[str]]:
+    """The example ids (int64 or text; the numbers of the rows where there are none), and what is wrong with them."""
+    if ID not in table.column_names:
+        return pa.chunked_array([np.arange(len(table))]), []
+    ids = columns.as_ids(table[ID])
+    if ids is None:
+        return table[ID], [f"column {ID} holds {shorten(str(table[ID].type))}; accepted: integers below 2^63, or texts"]
+    if ids.null_count or pc.count_distinct(ids).as_py() < len(ids):
+        return ids, [f"column {ID} is not one id for each row; accepted: different ids, or no such column"]
+    return ids, []
 
 
-def _labels(
+def _input(data_set: DataSet, table: pa.Table, name: str, ids: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[str]]:
+    of_images = data_set.input_type == "image"
+    column = columns.as_images(table[name]) if of_images else columns.as_text(table[name])
+    if column is None:
+        accepted = "the bytes of an image file, alone or with its path" if of_images else "text in UTF-8"
+        return table[name], [f"column {name} holds {shorten(str(table[name].type))}; accepted: {accepted}"]
+    return column, _row_errors(f"null in column {name}", pc.is_null(column).to_numpy(), ids, "a value in every row")
+
+
+def _label(
     data_set: DataSet, classes: Classes, table: pa.Table, ids: pa.ChunkedArray
-) -> tuple[list[str], pa.ChunkedArray]:
-    """What is wrong with the labels, and the labels as class ids (int64) or values (float32)."""
+) -> tuple[pa.ChunkedArray, list[str]]:
+    """The labels as class ids (int64), values (float32) or texts, and what is wrong with them."""
     column = table[data_set.label]
+    where = f"column {data_set.label} holds {shorten(str(column.type))}"
     if data_set.label_type == "text":
-        missing = pc.is_null(column).to_numpy()
-        return _row_errors(f"null in column {data_set.label}", missing, ids, "a text in every row"), column
-    known = names(classes) if classes else None
-    accepted = f"integers 0 to {len(known) - 1} ({shorten(', '.join(known))})" if known else "finite numbers"
-    try:
-        values = column.cast(pa.float64(), safe=False).to_numpy()
-    except pa.ArrowException:
-        return [f"column {data_set.label} holds {column.type}; accepted: {accepted}"], column
-    wrong = ~np.isin(values, np.arange(len(known))) if known else ~np.isfinite(values)
-    errors = _row_errors(f"labels outside what {data_set.task} has", wrong, ids, accepted)
-    typed = np.where(wrong, 0, values).astype(np.int64 if known else np.float32)
-    return errors, pa.chunked_array([typed])
+        texts = columns.as_text(column)
+        if texts is None:
+            return column, [f"{where}; accepted: text in UTF-8"]
+        missing = pc.is_null(texts).to_numpy()
+        return texts, _row_errors(f"null in column {data_set.label}", missing, ids, "a text in every row")
+    if fault := labels.order_fault(classes, labels.declared(table.schema, data_set.label)):
+        return column, [fault]
+    values, accepted = labels.read(data_set, classes, column), labels.accepted(data_set, classes)
+    if values is None:
+        return column, [f"{where}; accepted: {accepted}"]
+    wrong = np.isnan(values)
+    errors = _row_errors(f"labels outside what {data_set.task} has", wrong, ids, accepted, column)
+    return pa.chunked_array([np.where(wrong, 0, values).astype(np.int64 if classes else np.float32)]), errors
 
 
-def _row_errors(what: str, wrong: np.ndarray, ids: pa.ChunkedArray, accepted: str) -> list[str]:
+def _row_errors(
+    what: str, wrong: np.ndarray, ids: pa.ChunkedArray, accepted: str, column: pa.ChunkedArray | None = None
+) -> list[str]:
+    """One line where rows are wrong, with the first one's id and, of a column, its value."""
     if not wrong.any():
         return []
-    first = ids[int(wrong.argmax())].as_py()
-    return [f"{int(wrong.sum())} rows with {what}, the first at example id {first}; accepted: {accepted}"]
+    place = int(wrong.argmax())
+    value = "" if column is None else f" ({shorten(shown(column[place].as_py()), 40)})"
+    first = f"the first at example id {shorten(str(ids[place].as_py()), 40)}{value}"
+    return [f"{int(wrong.sum())} rows with {what}, {first}; accepted: {accepted}"]

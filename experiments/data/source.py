@@ -109,15 +109,18 @@ class Source(ABC):
         Raises:
             SpecError: if they are not there, cannot be read, or are not what the task says.
         """
+        from experiments.data import labels
         from experiments.data.rows import checked  # the `datasets` library: a run that is recorded needs no rows
 
         name = self.data_set.splits[split]
         try:
             table = self.table(split)
         except files.FileError as error:
-            raise SpecError([f"{self.where}: {error}; accepted: {files.ACCEPTED}"]) from error
+            raise SpecError([f"{self.where}: {error}; accepted: {error.accepted}"]) from error
         if not len(table):
             raise SpecError([f"{self.where}: split {name} has no rows; accepted: at least one"])
+        if note := labels.note(self.data_set, self.classes, table):
+            self._notes.append(f"{self.where}: {note}")
         return checked(self.data_set, self.classes, table, f"{self.where}: split {name}", name)
 
 

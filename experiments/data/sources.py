@@ -6,10 +6,11 @@ example ids are checked, and the same rows have the same fingerprint.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from experiments import families
-from experiments.data import hub
+from experiments.data import hub, repeats
 from experiments.data.data_set import DataSet, data_sets
 from experiments.data.embedded_source import EmbeddedSource
 from experiments.data.hub_source import HubSource
@@ -84,9 +85,31 @@ def load(source: Source, spec: RunSpec) -> Splits:
     the official validation split is the test. protocol=best_on_dev: all training rows train, the official validation
     split selects, and there is no test. Subsets (`data.train_rows`, `data.test_rows`) are taken first.
 
+    Ids are text in all splits where they are in one. Of a folder's rows the notes say how many repeat others.
+
     Raises:
         SpecError: if rows, labels or ids are not what the task says, or fewer than asked for.
     """
+    splits = _with_one_type_of_ids(_split(source, spec))
+    odd = repeats.notes(_read(source, spec, splits), spec.task.inputs, spec.task.label)
+    return replace(splits, notes=[*source.notes, *(f"{source.where}: {line}" for line in odd)])
+
+
+def _read(source: Source, spec: RunSpec, splits: Splits) -> dict[str, datasets.Dataset]:
+    """The rows of a folder as they were before a selection split was cut from those that train; none of another source.
+
+    Only a folder's rows are nobody's published ones.
+    """
+    if spec.data.source != "local":
+        return {}
+    if spec.protocol.name == "best_on_dev" or "selection" in source.splits:
+        return splits.parts
+    from datasets import concatenate_datasets
+
+    return {"train": concatenate_datasets([splits.train, splits.selection]), **splits.tests}
+
+
+def _split(source: Source, spec: RunSpec) -> Splits:
     seed = spec.seeds.split
     train = _drawn(source.rows("train"), "train_rows", spec.data.train_rows, seed)
     tests = {name: _drawn(source.rows(name), "test_rows", spec.data.test_rows, seed) for name in source.tests}
@@ -96,6 +119,21 @@ def load(source: Source, spec: RunSpec) -> Splits:
         return Splits(train, source.rows("selection"), tests)
     trains, selects = _cut(source, spec.task, train, seed)
     return Splits(train.select(trains), train.select(selects), tests)
+
+
+def _with_one_type_of_ids(splits: Splits) -> Splits:
+    types = {rows.features["example_id"].dtype for rows in splits.parts.values()}
+    if len(types) == 1:
+        return splits
+    train, selection, *tests = map(_with_text_ids, splits.parts.values())
+    return Splits(train, selection, dict(zip(splits.tests, tests, strict=True)))
+
+
+def _with_text_ids(rows: datasets.Dataset) -> datasets.Dataset:
+    features = rows.features.copy()
+    features["example_id"] = type(features["example_id"])("string")
+    table = rows.with_format("arrow")[:].cast(features.arrow_schema)
+    return type(rows)(table, split=rows.split)
 
 
 def _cut(source: Source, task: Task, train: datasets.Dataset, seed: int) -> tuple[list[int], list[int]]:

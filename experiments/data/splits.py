@@ -25,16 +25,22 @@ class Splits:
         train: the rows trained on.
         selection: the rows whose primary metric chooses the epoch; never a test row under protocol=heldout.
         tests: the final test under "test" (protocol=heldout only) and further ones by name ("mismatched").
+        notes: what has to be said of them.
     """
 
     train: datasets.Dataset
     selection: datasets.Dataset
     tests: dict[str, datasets.Dataset]
+    notes: Sequence[str] = ()
+
+    @property
+    def parts(self) -> dict[str, datasets.Dataset]:
+        """The rows by split, those that train first."""
+        return {"train": self.train, "selection": self.selection, **self.tests}
 
     def fingerprints(self) -> dict[str, str]:
         """The content hash of the rows really used, by split."""
-        parts = {"train": self.train, "selection": self.selection, **self.tests}
-        return {name: fingerprint(rows) for name, rows in parts.items()}
+        return {name: fingerprint(rows) for name, rows in self.parts.items()}
 
 
 def fingerprint(rows: datasets.Dataset) -> str:

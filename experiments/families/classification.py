@@ -17,7 +17,7 @@ from transformers.utils.logging import tqdm
 from baselines import Adapted
 from baselines.adapted import head_modules, within
 from experiments.data.checkpoint import some
-from experiments.data.rows import names
+from experiments.data.labels import names_of
 from experiments.errors import SpecError
 from experiments.families import metrics
 from experiments.families.family import Examples, Family, Metrics, Predictions
@@ -32,7 +32,7 @@ class Classification(Family[TaskT, BackboneT]):
     @property
     def logits(self) -> int:
         """How many logits an example has: one per class, one for a regression."""
-        return len(names(self.classes)) if self.classes else 1
+        return len(names_of(self.classes)) if self.classes else 1
 
     @abstractmethod
     def with_logits(self, logits: int) -> Pretrained:
@@ -62,7 +62,7 @@ class Classification(Family[TaskT, BackboneT]):
 
     def check(self) -> list[str]:
         """See `Family.check`; what the classes of a folder leave of the scores."""
-        count = None if self.classes is None else len(names(self.classes))
+        count = None if self.classes is None else len(names_of(self.classes))
         return [*super().check(), *(f"task.{line}" for line in metric_errors(self.task.metrics, count))]
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:

@@ -144,6 +144,8 @@ def _load(prepared: Prepared, result: Record) -> _Subject:
     started, spec, family = time.perf_counter(), prepared.spec, prepared.family
     splits = sources.load(prepared.source, spec)
     result.provenance.data_fingerprint = splits.fingerprints()
+    if processes.leads():
+        print(*(f"note: {note}" for note in splits.notes), sep="\n", end="\n" if splits.notes else "")
     rows = {"train": splits.train, "selection": splits.selection, **(splits.tests if spec.test else {})}
     examples = {name: family.examples(part, name) for name, part in rows.items()}
     adapted = preflight.adapted(spec, family.load(spec.seeds.head))

@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from experiments.data import files, sources
+from experiments.data import files, layouts, sources
 from experiments.data.splits import Splits, cut, draw, selection_fraction
 from experiments.embedded.tasks import TASKS
 from experiments.errors import SpecError
@@ -114,9 +114,9 @@ def test_the_arrow_cache_of_the_datasets_library_is_read(tmp_path):
     table = pa.table(rows(5))
     with pa.OSFile(str(tmp_path / "glue-train.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    paths = files.split_files(tmp_path, "train")
-    assert files.columns(paths) == ["sentence", "label", "idx"]
-    assert files.table(paths, ["sentence"], ["label", "idx"]).to_pydict() == rows(5)
+    (path,) = layouts.split_files(tmp_path, "train")
+    assert files.RowFile(path).header() == ["sentence", "label", "idx"]
+    assert files.RowFile(path).read(["sentence"], ["label", "idx"], "label")[0].to_pydict() == rows(5)
 
 
 @pytest.mark.parametrize("place", ["glue/sst2", "sst2", "."])
@@ -239,7 +239,7 @@ def test_a_split_in_two_formats_is_refused(folder):
     [
         ("label", [0, 1, 2, -1], "2 rows with labels outside what glue/sst2 has, the first at example id 12"),
         ("label", [0, None, 1, 1], "1 rows with labels outside what glue/sst2 has, the first at example id 11"),
-        ("label", ["good", "bad", "good", "bad"], "column label holds string; accepted: integers 0 to 1"),
+        ("label", ["good", "bad", "good", "bad"], "4 rows with labels outside what glue/sst2 has, the first at"),
         ("sentence", ["a", "b", "c", None], "1 rows with null in column sentence, the first at example id 13"),
         ("idx", [1, 2, 2, 3], "column idx is not one id for each row"),
     ],
@@ -260,7 +260,9 @@ def test_values_of_a_regression_are_finite_numbers(tmp_path):
     assert splits.train.features["label"].dtype == "float32"
     assert len(splits.selection) == 4
     write(tmp_path / "validation.parquet", {**columns, "label": [0.5] * 19 + [float("nan")]})
-    with pytest.raises(SpecError, match=r"1 rows with labels outside .* at example id 19; accepted: finite numbers"):
+    with pytest.raises(
+        SpecError, match=r"1 rows with labels outside .* at example id 19 \(nan\); accepted: numbers from 0 to 5"
+    ):
         load("glue/stsb", local(tmp_path))
 
 
