@@ -142,8 +142,9 @@ def _fault(error: csv.Error) -> str:
 def _tab_separated(lines: list[str], before: int, width: int, *, enclosed: bool) -> tuple[list[_Record], str | None]:
     """Rows of tab-separated text, and a note where its marks can be read in both ways.
 
-    Marks quote where that alone gives rows of one width; or where both readings do, every field with a mark is enclosed
-    in them, and one of them holds a doubled mark or the names in the header are `enclosed` too.
+    Marks quote where that alone gives rows of one width. Where both readings do, they quote if every field with a mark
+    is enclosed in them, and one holds a doubled mark, or the names in the header are `enclosed` too, or just those with
+    a comma are: spreadsheets quote these whatever the delimiter.
     """
     numbered = enumerate(lines, start=before + 1)
     plain = [_Record(line.split("\t"), number, (line,)) for number, line in numbered if line]
@@ -160,10 +161,14 @@ def _tab_separated(lines: list[str], before: int, width: int, *, enclosed: bool)
         return quoted, None
     if len(quoted) < len(plain) or not all(_ENCLOSED.fullmatch(record.lines[0]) for record in quoted):
         return plain, None
-    if enclosed or any(_QUOTE in field for record in quoted for field in record.fields):
+    if enclosed or any(_QUOTE in field for record in quoted for field in record.fields) or _quotes_commas(plain):
         return quoted, None
     count = sum(_QUOTE in record.lines[0] for record in quoted)
     return plain, f"the quotation marks around fields of {count} rows are read as part of the text"
+
+
+def _quotes_commas(records: Iterable[_Record]) -> bool:
+    return all(("," in field) == field.startswith(_QUOTE) for record in records for field in record.fields)
 
 
 def _require_width(records: Iterable[_Record], width: int) -> None:
@@ -173,17 +178,17 @@ def _require_width(records: Iterable[_Record], width: int) -> None:
 
 
 def _require_own_lines(records: Sequence[_Record], delimiter: str, width: int, label: int) -> None:
-    """Refuse a row whose lines behind the first would each be a row of their own, with a label like those of others."""
+    """Refuse a row whose lines would each be a row of their own, with a label like those of others."""
     several = [record for record in records if len(record.lines) > 1]
     if not several:
         return
     labels = {record.fields[label] for record in records if len(record.lines) == 1}
     numeric = all(map(_is_number, labels))
     for record in several:
-        rows = [line.split(delimiter) for line in record.lines[1:]]
+        rows = [line.split(delimiter) for line in record.lines]
         values = [row[label] for row in rows if len(row) == width]
         if len(values) == len(rows) and all(value in labels or (numeric and _is_number(value)) for value in values):
-            last = record.first + len(rows)
+            last = record.first + len(rows) - 1
             raise ValueError(f"line {record.first}: its quotation mark takes in the rows up to line {last}")
 
 

@@ -23,8 +23,10 @@ ACCEPTED = (
     "SPLIT.parquet, .jsonl, .json, .csv or .tsv (text also .gz), all its shards SPLIT-00000-of-00002.parquet, or what "
     "save_to_disk writes"
 )
-_READABLE = "a whole file of its format, of text in UTF-8"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_JSON = "JSON in UTF-8: one object a line, a list of objects, or one object of columns"
+_READABLE = {".parquet": "a whole Parquet file", ".arrow": "a whole Arrow file", ".jsonl": _JSON, ".json": _JSON}
+_FIELDS = "text in UTF-8 with a field for each column in every row, and quotation marks in pairs"
 _Result = TypeVar("_Result")
 
 
@@ -99,12 +101,17 @@ class RowFile:
     def _format(self) -> str:
         return shards.ending(self.path).removesuffix(".gz")
 
+    @property
+    def _accepted(self) -> str:
+        accepted = _READABLE.get(self._format, _FIELDS)
+        return f"{accepted}, compressed as a whole" if self.path.name.lower().endswith(".gz") else accepted
+
     def _readable(self, read: Callable[[], _Result]) -> _Result:
         try:
             return read()
         except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException, RecursionError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-            raise FileError(f"{shorten(str(self.path))} cannot be read ({shorten(why)})", _READABLE) from error
+            raise FileError(f"{shorten(str(self.path))} cannot be read ({shorten(why)})", self._accepted) from error
 
     def _header(self) -> list[str]:
         if (schema := self._schema()) is not None:

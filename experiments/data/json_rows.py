@@ -26,7 +26,7 @@ def keys(lines: Iterable[str]) -> list[str]:
     lines = iter(lines)
     first = next((line for line in lines if line.strip()), "")
     second = next((line for line in lines if line.strip()), "")
-    if second and (record := _one_line(first)) is not None:
+    if second and isinstance(record := _on_one_line(first), dict):
         return list(record)
     found = rows("".join([first, second, *lines]))
     return list(found[0]) if found else []
@@ -62,18 +62,18 @@ def _records(content: str) -> list[Any]:
     lines = [pair for pair in enumerate(_LINE_END.split(content), start=1) if pair[1].strip()]
     if not lines:
         return []
-    if len(lines) > 1 and _one_line(lines[0][1]) is not None:
+    if len(lines) > 1 and _on_one_line(lines[0][1]) is not None:
         return [_parsed(line, number) for number, line in lines]
     whole = _parsed(content)
     return whole if isinstance(whole, list) else [whole]
 
 
-def _one_line(line: str) -> Record | None:
+def _on_one_line(line: str) -> Any:
+    """What a line holds; None where it is not JSON by itself."""
     try:
-        record = _parsed(line)
+        return _parsed(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
 
 
 def _parsed(text: str, number: int | None = None) -> Any:

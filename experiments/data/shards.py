@@ -71,6 +71,6 @@ def _gap(numbers: Sequence[int], expected: range) -> str | None:
     if missing:
         more = len(expected) - len(there.intersection(expected)) - len(missing)
         shards = ", ".join(missing) + (f" and {more} more" if more else "")
-        return f"are incomplete ({shards} of the shards {expected.start} to {expected.stop - 1} missing)"
+        return f"are incomplete (of shards {expected.start} to {expected.stop - 1} these are missing: {shards})"
     twice = sorted(number for number, count in Counter(numbers).items() if count > 1 or number not in expected)
-    return f"overlap (shards {listed(list(map(str, twice)))} are there more than once)" if twice else None
+    return f"overlap (shards twice, or beyond their number: {listed(list(map(str, twice)))})" if twice else None

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from experiments.data import labels, shards
+from experiments.data.columns import plain
 from experiments.data.data_set import FROM_FOLDER, ID, DataSet
 from experiments.data.files import FileError, RowFile
 from experiments.errors import shorten
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,6 @@ class TableSplit:
         Raises:
             FileError: if a file cannot be read, or lacks a column.
         """
-        import pyarrow as pa
-
         if errors := self.errors():
             raise FileError(*errors[0].split("; accepted: ", 1))
         tables = [self._read(part) for part in self._parts]
@@ -149,4 +146,4 @@ class TableSplit:
         table, note = part.file.read(text, values, theirs[self.data_set.label])
         if note:
             self._notes.append(f"{self.where}: {part.file.path.name}: {note}")
-        return table.select(list(theirs.values())).rename_columns(list(theirs)).replace_schema_metadata()
+        return pa.table({ours: plain(table[name]) for ours, name in theirs.items()})
