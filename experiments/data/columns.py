@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
-
-_IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -38,24 +35,8 @@ def as_ids(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def as_images(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """A column of images as structs of the bytes of a file and its path; None where it holds something else.
-
-    An image without bytes is null.
-    """
-    if pa.types.is_struct(column.type) and {"bytes", "path"} <= {field.name for field in column.type}:
-        content, paths = _as_bytes(pc.struct_field(column, "bytes")), as_text(pc.struct_field(column, "path"))
-    else:
-        content, paths = _as_bytes(column), pa.chunked_array([pa.nulls(len(column), pa.string())])
-    if content is None or paths is None:
+    """A column of images as structs of the bytes of a file and its path; None where it holds something else."""
+    try:
+        return column.cast(pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    except pa.ArrowException:
         return None
-    arrays: list[pa.Array] = []
-    for chunk in content.chunks:  # not all in one array, whose bytes could not exceed 2 GiB
-        first = sum(map(len, arrays))
-        own = paths.slice(first, len(chunk)).combine_chunks()
-        arrays.append(pa.StructArray.from_arrays([chunk, own], fields=list(_IMAGE), mask=pc.is_null(chunk)))
-    return pa.chunked_array(arrays, _IMAGE)
-
-
-def _as_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
-    return column.cast(pa.binary()) if any(is_kind(column.type) for is_kind in kinds) else None

@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import pyarrow as pa
 
@@ -66,12 +65,18 @@ class Rows:
 
 
 def header(lines: Iterable[str], delimiter: str) -> list[str]:
-    """The fields of the first line; none where there is none.
+    """The fields of the first line that is not empty; none where there is none.
 
     Raises:
-        ValueError: if its quotation marks do not match.
+        ValueError: if the quotation marks in a line of CSV do not match.
     """
-    return next((record.fields for record in _records(chain.from_iterable(map(_lines, lines)), delimiter)), [])
+    first = next((line for text in lines for line in _lines(text) if line), "")
+    try:
+        return next((record.fields for record in _records([first], delimiter)), [])
+    except ValueError:
+        if delimiter == ",":
+            raise
+        return first.split(delimiter)
 
 
 def read(content: str, delimiter: str, names: Sequence[str], label: str | None = None) -> Rows:
