@@ -40,7 +40,13 @@ class EmbeddedSource(Source):
         name, made = self.data_set.name, ", ".join(self._generator.totals)
         if not self._totals:
             return [f"{self.where}: nothing is generated for task={name}; accepted: {made or 'no task of its family'}"]
-        return [
+        names = self.data_set.columns_by_user.items()
+        renamed = [
+            f"{self.data_set.key}.columns.{ours}={theirs}: generated rows have no other names; accepted: none, or data=local"
+            for ours, theirs in names
+            if ours != theirs
+        ]
+        return renamed + [
             f"{self.data_set.split_key(split)}={own}: no such split of the generated {name}; accepted: "
             f"{', '.join(self._totals)}"
             for split, own in self.data_set.splits.items()

@@ -221,6 +221,13 @@ def test_only_columns_of_the_task_can_be_renamed() -> None:
         run_of("glue/sst2", Data(source="embedded"), "++task.columns={text: sentence}")
 
 
+def test_generated_rows_go_by_no_other_names() -> None:
+    renamed = source_of("glue/sst2", Data(source="embedded"), "++task.columns={sentence: text}")
+    assert renamed.errors() == [
+        "task.columns.sentence=text: generated rows have no other names; accepted: none, or data=local"
+    ]
+
+
 GLUE = {
     "cola": ("", "gj04\t1\t\t{0}", 1),
     "sst2": ("sentence\tlabel", "{0}\t1", 1),
