@@ -40,10 +40,10 @@ class EmbeddedSource(Source):
         name, made = self.data_set.name, ", ".join(self._generator.totals)
         if not self._totals:
             return [f"{self.where}: nothing is generated for task={name}; accepted: {made or 'no task of its family'}"]
-        names = self.data_set.columns_by_user.items()
+        accepted = "accepted: none, or data=local"
         renamed = [
-            f"{self.data_set.key}.columns.{ours}={theirs}: generated rows have no other names; accepted: none, or data=local"
-            for ours, theirs in names
+            f"{self.data_set.key}.columns.{ours}={theirs}: generated rows have no other names; {accepted}"
+            for ours, theirs in self.data_set.columns_by_user.items()
             if ours != theirs
         ]
         return renamed + [
