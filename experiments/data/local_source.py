@@ -165,9 +165,12 @@ class LocalSource(Source):
         except files.FileError as error:
             raise self._refusal(error) from error
         if not paths:
-            there = self._there(self.folder)
+            keys = [self.data_set.split_key(run) for run, own in self.data_set.splits.items() if own == name]
             raise SpecError(
-                [f"{self.where}: no file of split {name} in {self.folder}{there}; accepted: {files.ACCEPTED}"]
+                [
+                    f"{self.where}: no file of split {name} in {self.folder}{self._there(self.folder)}; accepted: "
+                    f"{files.ACCEPTED}; or {keys[0]}=SPLIT"
+                ]
             )
         return TableSplit(self.data_set, name, paths)
 

@@ -92,7 +92,7 @@ def load(source: Source, spec: RunSpec) -> Splits:
     """
     splits = _with_one_type_of_ids(_split(source, spec))
     odd = repeats.notes(_read(source, spec, splits), spec.task.inputs, spec.task.label)
-    return replace(splits, notes=[*source.notes, *(f"{source.where}: {line}" for line in odd)])
+    return replace(splits, notes=list(dict.fromkeys([*source.notes, *(f"{source.where}: {line}" for line in odd)])))
 
 
 def _read(source: Source, spec: RunSpec, splits: Splits) -> dict[str, datasets.Dataset]:

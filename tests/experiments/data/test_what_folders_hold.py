@@ -280,6 +280,20 @@ def test_rows_that_are_there_twice_and_labels_that_are_all_one_are_said(tmp_path
     assert where + "5 of the 5 rows of selection are also in train" in said
 
 
+def test_what_truth_values_mean_is_said_once(folder: Path) -> None:
+    (folder / "train.csv").write_text(TABLE.replace(",0", ",False").replace(",1", ",True"))
+    (folder / "validation.jsonl").write_text('{"sentence": "a", "label": true}\n{"sentence": "b", "label": false}\n')
+    splits = loaded("glue/sst2", folder, protocol="best_on_dev")
+    assert (splits.train["label"][:], splits.selection["label"][:]) == (LABELS, [1, 0])
+    assert list(splits.notes) == [f"data.path={folder}: label false is read as negative, true as positive"]
+
+
+def test_another_split_is_offered_where_one_is_missing(folder: Path) -> None:
+    line = refusal("glue/sst2", folder)
+    assert f"no file of split train in {folder}, which has validation.jsonl; accepted: " in line
+    assert line.endswith("; or task.splits.train=SPLIT")
+
+
 def test_rows_that_are_as_they_should_be_are_not_spoken_of(folder: Path) -> None:
     assert list(loaded("glue/sst2", parquet(folder)).notes) == []
     generated = Data(source="embedded", train_rows=50, test_rows=2)
