@@ -51,6 +51,16 @@ def test_marks_that_can_be_read_in_both_ways_are_noted() -> None:
     assert found.note == "the quotation marks around fields of 1 rows are read as part of the text"
 
 
+def test_a_mark_within_a_text_says_that_none_quotes() -> None:
+    found = delimited.read('sentence\tlabel\n"to be"\t1\na "b" c\t0\n', "\t", [])
+    assert (found.rows, found.note) == ([['"to be"', "1"], ['a "b" c', "0"]], None)
+
+
+def test_marks_around_the_names_of_columns_say_that_all_quote() -> None:
+    found = delimited.read('"sentence"\t"label"\n"to be"\t"1"\n"or, not"\t"0"\n', "\t", [])
+    assert (found.names, found.rows) == (["sentence", "label"], [["to be", "1"], ["or, not", "0"]])
+
+
 def test_a_spreadsheet_quotes_just_the_fields_with_a_comma() -> None:
     found = delimited.read('sentence\tlabel\n"to be, or"\t1\nnot\t0\n', "\t", [])
     assert (found.rows, found.note) == ([["to be, or", "1"], ["not", "0"]], None)
