@@ -174,6 +174,9 @@ def _parts(text: str) -> tuple[str, list[str]]:
     if len(elements := _split(text, ",")) > 1 or "\\pm" in text:
         signs = [[e.replace("\\pm", sign) for sign in "+-"] if e.count("\\pm") == 1 else [e] for e in elements]
         return "unordered", [element for both in signs for element in both]
+    for sign in ("<=", "<", ">=", ">"):
+        if len(sides := _split(text, sign)) > 1:
+            return sign.replace(">", "<"), sides if sign[0] == "<" else sides[::-1]
     if len(sides := _split(text, "=")) > 1:
         return "equation", sides
     if text[0] in _OPEN and text[-1] in _CLOSE and len(elements := _split(text[1:-1], ",")) > 1:
