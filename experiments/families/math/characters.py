@@ -31,7 +31,8 @@ _CHARACTER = re.compile(r"[^\x00-\x7f]")
 _RAISED = re.compile(r"[\u207a\u207b]?[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+")
 _LOWERED = re.compile(r"[\u2080-\u2089]+")
 _SEPARATOR = r"(?:\\[,;:! ]|~|\{,(?:\\!)?\}|\s*,\s*\\!\s*|[ _'])"
-_GROUPS = re.compile(rf"(?<![\d.,/^])\d{{1,3}}(?:{_SEPARATOR}\d{{3}})++(?!\d|/\d)")  # 1 100/200 is a mixed number
+_GROUPS = re.compile(rf"(?<![\d.,/^])\d{{1,3}}(?:{_SEPARATOR}\d{{3}})++(?!\d|/\d|-[a-zA-Z])")
+# Not 1 100/200, a mixed number, nor 12 200-page books.
 _BETWEEN = re.compile(rf"(?<=\d){_SEPARATOR}(?=\d)")
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,(?:\\!)?\}|\s*,\s*\\!\s*)(?=\d)")
 

@@ -24,23 +24,22 @@ _CURRENCY = r"\\?[$€£¥₹]"
 # A minus directly after a digit, a letter or a bracket subtracts.
 _NUMERAL = rf"(?:(?:(?<![\w)\]}}])-|(?<=[=:(])- |(?<=[=:(] )- )?(?:{_CURRENCY}\s?-?)?{_UNSIGNED})"
 
-_VARIABLE = r"[bijknqruvwxyzBKMTXYZ](?![A-Za-z])"
+_VARIABLE = r"[bijknqruvwxyzBKMTXYZ](?![A-Za-z&])"
 _GREEK = r"[\u03b1-\u03bb\u03bd-\u03c9\u221e]"
 _CHINESE_SCALE = r"[\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104]"  # ten to a hundred million
+# 5:00 pm is 5, as GSM8K's gold answers have it.
 _GOES_ON = (
-    rf":\d|\s:\s?\d|\s?/\s?\d|\.\d|,\d{{3}}|'\d|_\{{?\w|\s?\^(?!\s?\{{?\s?\\circ)|‰"
+    rf":(?!00 ?[ap]\.?m)\d|\s:\s?\d|\s?/\s?\d|\.\d|,\d{{3}}|'\d|_\{{?\w|\s?\^(?!\s?\{{?\s?\\circ)|‰"
     rf"|[ -]*{CHANGES_VALUE}\b|{_VARIABLE}|\s?(?:{_GREEK}|{_CHINESE_SCALE})"
     r"|\s?\\(?:pi|sqrt|overline|dot|binom|[dtc]?frac)(?![a-zA-Z])"
     r"|,? and (?:an? |\w+ )?(?:half|quarters?|thirds?|\d+/\d+)\b"
 )
 """Behind a number within a text: what makes another one of it, or none."""
 
-_OPERATOR = (
-    r"(?:\*\*|[-+*±x\u00d7\u00b7]|\\(?:times|cdot|pm|mp|div)|to|or|and|times|plus|minus|divided by|through|over)"
-)
+_OPERATOR = r"(?:\*\*|[-+*±x\u00d7\u00b7]|\\(?:times|cdot|pm|mp|div)|to|or|and|times|plus|minus|divided by|through)"
 _CALCULATES = (
-    rf"{_GOES_ON}|\s?{_OPERATOR}\s?{_CURRENCY}?[\d\\]|\s?(?:±|\\[pm][pm](?![a-z]))|,? ?\d| {_VARIABLE}"
-    rf"| ?{MEASURE}\.?,? (?:and )?\d"
+    rf"{_GOES_ON}|\s?{_OPERATOR}\s?{_CURRENCY}?[\d\\]|\s?(?:±|\\[pm][pm](?![a-z]))|,? ?\d++(?!-[A-Za-z])|\s?&"
+    rf"| {_VARIABLE}| ?{MEASURE}\.?,? (?:and )?\d"
 )
 """Behind a number that is declared as the answer: a calculation, a range, a list or a second unit as well."""
 

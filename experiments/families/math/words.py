@@ -42,7 +42,7 @@ GREEK = {
 }
 """The letters that are variables, by their names in LaTeX; pi is a number."""
 
-_FUNCTIONS = "pi|sqrt|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|mod"
+_FUNCTIONS = "pi|sqrt|sin|cos|ln|exp"  # no word that may be a unit, as sec
 _FRACTIONS = "half|halves|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|millionth)s?"
 
 CHANGES_VALUE = rf"(?:{'|'.join(GREEK)}|{_FUNCTIONS}|{_FRACTIONS}|squared|cubed|factorial)"
