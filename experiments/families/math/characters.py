@@ -30,11 +30,11 @@ _EM_DASHES = "\u2014\u2015"  # punctuation, unless a number follows at once
 _CHARACTER = re.compile(r"[^\x00-\x7f]")
 _RAISED = re.compile(r"[\u207a\u207b]?[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+")
 _LOWERED = re.compile(r"[\u2080-\u2089]+")
-_SEPARATOR = r"(?:\\[,;:! ]|~|\{,(?:\\!)?\}|\s*,\s*\\!\s*|[ _'])"
+_SEPARATOR = r"(?:\\[,;:! ]|~|\{,(?:\\!)?\}|\s{0,3},\s{0,3}\\!\s{0,3}|[ _'])"
 _GROUPS = re.compile(rf"(?<![\d.,/^])\d{{1,3}}(?:{_SEPARATOR}\d{{3}})++(?!\d|/\d|-[a-zA-Z])")
 # Not 1 100/200, a mixed number, nor 12 200-page books.
 _BETWEEN = re.compile(rf"(?<=\d){_SEPARATOR}(?=\d)")
-_LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,(?:\\!)?\}|\s*,\s*\\!\s*)(?=\d)")
+_LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,(?:\\!)?\}|\s{0,3},\s{0,3}\\!\s{0,3})(?=\d)")
 
 
 def spelled(text: str) -> str:

@@ -91,7 +91,9 @@ def equal(answer: str, gold: str, kind: Kind) -> bool:
 @lru_cache(maxsize=10_000)  # a gold answer is compared more than once
 def _plain(text: str) -> str:
     """The text without blanks and all that only concerns its looks."""
-    text = grouped(spelled(text)).replace("\\\\", _NEW_ROW)  # before `\\ ` in it is taken for a space
+    text = grouped(re.sub(r"\s+", " ", spelled(text))).replace(
+        "\\\\", _NEW_ROW
+    )  # before `\\ ` in it is taken for a space
     text = _with_periods_as_fractions(_without_text(plain(text)))
     for pattern, replacement in _REPLACED:
         text = pattern.sub(replacement, text)
@@ -171,9 +173,9 @@ def _parts(text: str) -> tuple[str, list[str]]:
         return f"matrix of {[len(row) for row in rows]}", [cell for row in rows for cell in row]
     if len(sets := _split(text, "\\cup")) > 1:
         return "unordered", sets
-    if len(elements := _split(text, ",")) > 1 or "\\pm" in text:
-        signs = [[e.replace("\\pm", sign) for sign in "+-"] if e.count("\\pm") == 1 else [e] for e in elements]
-        return "unordered", [element for both in signs for element in both]
+    signs = [[e.replace("\\pm", s) for s in "+-"] if e.count("\\pm") == 1 else [e] for e in _split(text, ",")]
+    if len(elements := [element for both in signs for element in both]) > 1:
+        return "unordered", elements
     for sign in ("<=", "<", ">=", ">"):
         if len(sides := _split(text, sign)) > 1:
             return sign.replace(">", "<"), sides if sign[0] == "<" else sides[::-1]
