@@ -32,7 +32,7 @@ _REPEATING = re.compile(r"(?<!\d)(\d{0,99})\.(\d{0,99})(?:\\(?:overline|bar)\s*(
 _SCALED = re.compile(rf"(?<=[\d)}}])(?:[\s-]*{SCALE}\b)+")
 _SCALE = re.compile("|".join(SCALES))
 _REPLACED = (
-    (re.compile(r"\\[dtc]frac"), r"\\frac"),
+    (re.compile(r"\\(?:[dtc]|nice|s)frac(?![a-z])"), r"\\frac"),
     (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|°|\\degree"), ""),
     (re.compile(r"\\?[$%€£¥₹¢]"), ""),
     (re.compile(r"(?<=\d)[eE]([+-]?\d+)"), r"*10^{\1}"),
@@ -51,7 +51,11 @@ _REPLACED = (
     (re.compile(r"(?<![a-zA-Z])\\?sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"\\[dt]binom"), r"\\binom"),
     (re.compile(r"\\div(?![a-z])"), "/"),
-    (re.compile(r"\u221e"), r"\\infty"),
+    (re.compile("\u221e"), r"\\infty "),
+    (re.compile("\u00b1"), r"\\pm "),
+    (re.compile("\u222a"), r"\\cup "),
+    (re.compile("\u2208"), r"\\in "),
+    (re.compile(r"\u2205|\\varnothing(?![a-z])"), r"\\emptyset "),
 )
 _GREEK = re.compile(rf"(?<![a-zA-Z])\\?(?:var)?({'|'.join(GREEK)})(?![a-zA-Z])")
 _SUBJECT = re.compile(r"^[a-zA-Z](?:\([a-zA-Z]\))?(?:=|\\in(?![a-z]))(?=[^=]+$)")

@@ -10,12 +10,12 @@ GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 
 _SIZES = "displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|normalsize|large|Large|LARGE|huge|Huge"
 _FACES = "bf|rm|it|sf|tt|bm|boldsymbol|pmb|underline|ensuremath|mathstrut"
-_COLOURS = r"\\(?:text)?color\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}"
+_COLOURS = r"\\(?:text)?color(?:box)?\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}"
 _LOOKS = re.compile(
     rf"\\(?:[,;:! \n]|q?quad(?![a-zA-Z]))|~|\\(?:left|right|[bB]igg?[lr]?|{_SIZES}|{_FACES})(?![a-zA-Z])|{_COLOURS}"
 )
 _WORDS = re.compile(r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit|mathsf|emph)\s*\{([^{}]*)\}")
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"\\(?:boxed|f(?:rame)?box)\s*\{|\\.|[{}]", re.DOTALL)
 _BRACELESS_BOX = re.compile(r"\\f?boxed(?![a-zA-Z])\s*(?!\{)((?:(?!\\[)\]]|[.;,!?](?:\s|$))[^$\n])+)")
 
 

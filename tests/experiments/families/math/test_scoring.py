@@ -54,6 +54,16 @@ def test_the_first_of_several_stop_strings_cuts():
     assert cut("5", []) == "5"
 
 
+def test_every_case_that_was_collected(shared_data):
+    path = shared_data.parent / "cases" / "scorer.jsonl"
+    if not path.is_file():
+        pytest.skip("the collected cases are not here")
+    for row in map(json.loads, path.read_text(encoding="utf-8").split("\n")[:-1]):
+        scores = score([row["text"]], [row["gold"]], row["kind"], load(row["prompt"]))
+        for expected, found in ((row["strict"], scores.strict[0]), (row["lenient"], scores.lenient[0])):
+            assert expected in (None, found), row["id"]
+
+
 def test_a_stop_string_in_prose_ends_the_strict_text_alone():
     prompt = load("question-answer")
     for text in ("The Question is easy.\n\\boxed{5}", "To the Question, then.\nThe answer is: 5"):
