@@ -25,7 +25,9 @@ _MARKER = r"(?<!#)####(?!#)"
 _USUAL_PHRASE = r"(?i:\banswer\**\s*(?:is\b\s*:?|:))"
 _OPENING = r"(?:[ \t*({]|\\[(\[]|\$(?=\\?\$|[-{]|\\[a-z])|\\boxed\b)*"
 _CALCULATION = rf"{_MARKER}(?={_OPENING}(?:[-+±] ?)?(?:\\?\$ ?)?[\d.\\])"
-_LISTED = re.compile(r"^([ \t*]*)####(?=[ \t*]*\d+[ \t*]*(?:[.):]|[ ]-)[ \t*]+[^\W\d_][^\n]*\n\s*\S)", re.MULTILINE)
+_LISTED = re.compile(
+    r"^([ \t*]*)####(?=[ \t*(]*\d+(?:\.\d+)*[ \t*]*(?:[.):]|[ ]-)[ \t*]+[^\W\d_][^\n]*\n\s*\S)", re.MULTILINE
+)
 _ENDS_AS_SENTENCE = re.compile(r"[^\n]*[.!][ \t*]*\n")
 _INLINE = re.compile(r"\$\$(.+?)\$\$|\$(?=\S)([^$]*[^$\s])\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _BULLET = re.compile(r"\A\s*\n\s*[-*\u2022]\s+")

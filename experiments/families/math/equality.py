@@ -49,6 +49,7 @@ _REPLACED = (
     (re.compile(r"_\s*\{(\w+)\}"), r"_\1"),
     (re.compile(r"(?<![\\a-zA-Z])pi\b|\u03c0"), r"\\pi "),
     (re.compile(r"(?<![a-zA-Z])\\?sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?:[Nn]egative|[Mm]inus) +(?=[\d.])"), "-"),
     (re.compile(r"\\[dt]binom"), r"\\binom"),
     (re.compile(r"\\div(?![a-z])"), "/"),
     (re.compile("\u221e"), r"\\infty "),

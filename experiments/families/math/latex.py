@@ -10,7 +10,7 @@ GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 
 _SIZES = "displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|normalsize|large|Large|LARGE|huge|Huge"
 _FACES = "bf|rm|it|sf|tt|bm|boldsymbol|pmb|underline|ensuremath|mathstrut"
-_COLOURS = r"\\(?:text)?color(?:box)?\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}"
+_COLOURS = r"\\(?:text)?color(?:box)?\s*\{[^{}]*\}|\\(?:[hv]space\*?|[hv]?phantom)\s*\{[^{}]*\}"
 _LOOKS = re.compile(
     rf"\\(?:[,;:! \n]|q?quad(?![a-zA-Z]))|~|\\(?:left|right|[bB]igg?[lr]?|{_SIZES}|{_FACES})(?![a-zA-Z])|{_COLOURS}"
 )

@@ -22,7 +22,8 @@ _UNSIGNED = (
 )
 _CURRENCY = r"\\?[$€£¥₹]"
 # A minus directly after a digit, a letter or a bracket subtracts.
-_NUMERAL = rf"(?:(?:(?<![\w)\]}}])-|(?<=[=:(])- |(?<=[=:(] )- )?(?:{_CURRENCY}\s?-?)?{_UNSIGNED})"
+_SIGN = r"(?:(?<![\w)\]}])-|(?:(?<=[=:(])|(?<=[=:(] ))(?:- |[Mm]inus )|[Nn]egative )"
+_NUMERAL = rf"(?:{_SIGN}?(?:{_CURRENCY}\s?-?)?{_UNSIGNED})"
 
 _VARIABLE = r"[bijknqruvwxyzBKMTXYZ](?![A-Za-z&])"
 _GREEK = r"[\u03b1-\u03bb\u03bd-\u03c9\u221e]"
@@ -30,8 +31,8 @@ _CHINESE_SCALE = r"[\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104]"  # ten to a hun
 # 5:00 pm is 5, as GSM8K's gold answers have it.
 _GOES_ON = (
     rf":(?!00 ?[ap]\.?m)\d|\s:\s?\d|\s?/\s?\d|\.\d|,\d{{3}}|'\d|_\{{?\w|\s?\^(?!\s?\{{?\s?\\circ)|‰"
-    rf"|[ -]*{CHANGES_VALUE}\b|{_VARIABLE}|\s?(?:{_GREEK}|{_CHINESE_SCALE})"
-    r"|\s?\\(?:pi|sqrt|overline|dot|binom|[dtc]?frac)(?![a-zA-Z])"
+    rf"|[ -]*{CHANGES_VALUE}\b|{_VARIABLE}| [kKMBT](?![A-Za-z&])|\s?(?:{_GREEK}|{_CHINESE_SCALE})"
+    r"|\s?\\(?:pi|sqrt|overline|dot|binom|over|[dtc]?frac)(?![a-zA-Z])"
     r"|,? and (?:an? |\w+ )?(?:half|quarters?|thirds?|\d+/\d+)\b"
 )
 """Behind a number within a text: what makes another one of it, or none."""
@@ -43,7 +44,7 @@ _CALCULATES = (
 )
 """Behind a number that is declared as the answer: a calculation, a range, a list or a second unit as well."""
 
-DECLARED = rf"(?>(?:(?:\+ ?|- )(?=[\d.$\\]))?{_NUMERAL})(?!{_CALCULATES})"
+DECLARED = rf"(?>(?:(?:\+ ?|- |[Mm]inus )(?=[\d.$\\]))?{_NUMERAL})(?!{_CALCULATES})"
 """A number that is whole and alone."""
 
 _DIGIT = re.compile(r"\d")

@@ -57,8 +57,10 @@ def cut_at_recital(generation: str, stop: Sequence[str]) -> str:
 
 
 def _is_prose(text: str, word: re.Match[str]) -> bool:
-    line = text[: word.start()].rpartition("\n")[2]
-    return re.search(r"\w[, ]*$", line[-9:]) is not None and not re.match(r"\s*\d*\s*[:\]]", text[word.end() :][:9])
+    before, after = text[: word.start()].rpartition("\n")[2][-9:], text[word.end() :][:20]
+    if re.match(r"\w*\s*\d*\s*(?:[:\]\n]|$)", after):
+        return False
+    return re.search(r"\w[, ]*$", before) is not None or re.match(r"\w*,? +[a-z]", after) is not None
 
 
 def score(generations: Sequence[str], golds: Sequence[str], kind: Kind, prompt: Prompt) -> Scores:

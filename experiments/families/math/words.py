@@ -43,9 +43,12 @@ GREEK = {
 """The letters that are variables, by their names in LaTeX; pi is a number."""
 
 _FUNCTIONS = "pi|sqrt|sin|cos|ln|exp"  # no word that may be a unit, as sec
-_FRACTIONS = "half|halves|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|millionth)s?"
+_FRACTIONS = "half|halves|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|millionth)s?|tens"
 
-CHANGES_VALUE = rf"(?:{'|'.join(GREEK)}|{_FUNCTIONS}|{_FRACTIONS}|squared|cubed|factorial)"
+_POWERS = "squared|cubed|factorial|raised to|to the power"
+_SHORT_SCALES = "mil|mn|bn|tn"
+
+CHANGES_VALUE = rf"(?:{'|'.join(GREEK)}|{_FUNCTIONS}|{_FRACTIONS}|{_POWERS}|{_SHORT_SCALES})"
 """A word that makes another value of a number, and is no unit of it."""
 
 MEASURE = (

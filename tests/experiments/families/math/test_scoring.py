@@ -66,7 +66,11 @@ def test_every_case_that_was_collected(shared_data):
 
 def test_a_stop_string_in_prose_ends_the_strict_text_alone():
     prompt = load("question-answer")
-    for text in ("The Question is easy.\n\\boxed{5}", "To the Question, then.\nThe answer is: 5"):
+    for text in (
+        "The Question is easy.\n\\boxed{5}",
+        "To the Question, then.\nThe answer is: 5",
+        "Question is easy: 5",
+    ):
         scores = score([text], ["5"], "math", prompt)
         assert (scores.strict, scores.lenient) == ((False,), (True,))
     for recital in (
