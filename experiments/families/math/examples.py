@@ -55,7 +55,7 @@ class EncodingReport:
     learnt_tokens: int
 
     def as_record(self) -> dict[str, JsonValue]:
-        """The report as plain values, but for what is refused where it matters."""
+        """The report as plain values, but for what is only said."""
         return {name: value for name, value in asdict(self).items() if name != "question_beyond_context"}
 
 

@@ -198,19 +198,23 @@ class Math(Family[MathTask, MathBackbone]):
             )
 
     def _require_room(self, report: EncodingReport, split: str) -> None:
-        """Refuse a split of which the context holds no solution or no question; say how many examples are cut."""
-        lacking = "solution has a token" if report.left_out == report.pairs else "question is whole"
-        if report.pairs in (report.left_out, report.question_beyond_context):
+        """Refuse a split of which the context holds no solution; say how many examples and questions it cuts."""
+        if report.left_out == report.pairs:
             raise SpecError(
                 [
-                    f"task={self.task.name}: split {split}: no {lacking} within backbone.max_length={self._context}; "
-                    "accepted: a longer context, or shorter examples"
+                    f"task={self.task.name}: split {split}: no solution has a token within backbone.max_length="
+                    f"{self._context}; accepted: a longer context, or shorter examples"
                 ]
             )
         if report.longer_than_context:
             print(
                 f"note: {split}: {report.longer_than_context} of {report.pairs} examples are longer than the context "
                 f"of {self._context} tokens (the longest: {report.longest}) and keep their {self.task.keep} tokens"
+            )
+        if report.question_beyond_context:
+            print(
+                f"note: {split}: {report.question_beyond_context} of {report.pairs} questions alone fill the context "
+                f"of {self._context} tokens: no model reads them whole"
             )
 
     def _forward(
