@@ -117,7 +117,10 @@ def rescore(folder: Path) -> tuple[Scores, Scores]:
     now: Scores = {}
     for split, scored in {"test": result.metrics.test or {}, **result.metrics.further_tests}.items():
         part = frame[frame["split"] == split]
-        scores = rescored(list(part["generation"]), list(part["gold"]), task, split)
+        try:
+            scores = rescored(list(part["generation"]), list(part["gold"]), task, split)
+        except ValueError as error:
+            raise SpecError([f"RUN={folder}: predictions.parquet: split {split}: {error}"]) from None
         scores = {name: value for name, value in scores.items() if name in scored}
         prefix = "" if split == "test" else f"{split} "
         now |= {f"{prefix}{name}": value for name, value in scores.items()}

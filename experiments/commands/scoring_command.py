@@ -1,4 +1,7 @@
-"""`python -m experiments evaluate|rescore|batching|lm-eval RUN`; see `experiments.commands.reevaluate`."""
+"""`python -m experiments evaluate|rescore|batching|lm-eval RUN` and `score FILE`.
+
+See `experiments.commands.reevaluate` and `experiments.commands.score`.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     harness.add_argument("--few-shot", type=int, metavar="N", help="examples in the prompt; default: lm-eval's own 5")
     harness.set_defaults(execute=_lm_eval)
+    _register_score(commands)
+
+
+def _register_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    score = commands.add_parser("score", help="score any JSON lines of generations and gold answers")
+    score.add_argument("file", type=Path, help="a JSON object on each line, also as .gz")
+    score.add_argument("--kind", choices=("number", "math"), default="number", help="of answers; default: %(default)s")
+    score.add_argument("--prompt", default="plain", metavar="NAME", help="of conf/prompt; default: %(default)s")
+    score.add_argument("--generation", default="generation", metavar="KEY", help="of what a model wrote")
+    score.add_argument("--gold", default="gold", metavar="KEY", help="of the gold answer, or of a solution with one")
+    score.add_argument("--out", type=Path, metavar="FILE", help="a new file, for the answers and verdicts of each line")
+    score.set_defaults(execute=_score)
 
 
 def _reloaded(chosen: argparse.Namespace, family: str | None = None) -> Reloaded:
@@ -53,6 +68,19 @@ def _rescore(chosen: argparse.Namespace) -> int:
     from experiments.commands.reevaluate import rescore
 
     return _compared(*rescore(chosen.run))
+
+
+def _score(chosen: argparse.Namespace) -> int:
+    from experiments.commands import score
+
+    score.require_new(chosen.out)
+    prompt = score.prompt_named(chosen.prompt)
+    lines = score.pairs(chosen.file, chosen.kind, chosen.generation, chosen.gold)
+    scores = score.scored(lines, chosen.kind, prompt)
+    if chosen.out:
+        score.write(chosen.out, lines, scores)
+    print(score.summary(scores))
+    return 0
 
 
 def _compared(recorded: dict[str, Any], now: dict[str, Any]) -> int:

@@ -34,6 +34,7 @@ class EncodingReport:
         context: tokens per example at most.
         pairs: number of pairs given.
         longer_than_context: pairs of which tokens were cut off.
+        question_beyond_context: pairs of which the prompt alone leaves no room for a token of the response.
         longest: tokens of the longest example before the cut.
         left_out: pairs left out because the cut left no token to learn.
         split_at_prompt: pairs whose tokens would cross from prompt into response, so that the two were tokenized apart.
@@ -46,6 +47,7 @@ class EncodingReport:
     context: int
     pairs: int
     longer_than_context: int
+    question_beyond_context: int
     longest: int
     left_out: int
     split_at_prompt: int
@@ -53,8 +55,8 @@ class EncodingReport:
     learnt_tokens: int
 
     def as_record(self) -> dict[str, JsonValue]:
-        """The report as plain values."""
-        return asdict(self)
+        """The report as plain values, but for what is only said."""
+        return {name: value for name, value in asdict(self).items() if name != "question_beyond_context"}
 
 
 def encode(
@@ -91,6 +93,7 @@ def encode(
             "input_ids": [ids for ids, _ in parts],
             "labels": [labels for _, labels in parts],
             "length": [len(prompt) + len(response) for prompt, response, _ in joined],
+            "question": [len(prompt) for prompt, _, _ in joined],
             "split": [split for _, _, split in joined],
             "learnt": [sum(label != IGNORED for label in labels) for _, labels in parts],
         }
@@ -105,6 +108,7 @@ def encode(
         context=context,
         pairs=len(pairs),
         longer_than_context=sum(length > context for length in lengths),
+        question_beyond_context=sum(length >= context for length in table["question"]),
         longest=max(lengths, default=0),
         left_out=len(learnt) - len(kept),
         split_at_prompt=sum(table["split"]),

@@ -2,31 +2,45 @@
 
 There is no computer algebra on purpose: sympy's `parse_expr` calls `eval`, and its `simplify` has no time limit that
 holds outside the main thread. Model output is hostile input, so it is read here character by character, and every step
-is bounded. Two formulas that agree at several rational points are taken as equal (identity testing).
+is bounded. Two formulas that agree at several rational points are taken as equal (identity testing). What is not
+rational is evaluated by mpmath, to more digits than a text of `MAX_LENGTH` holds: no decimal is taken for a root or pi.
 """
 
 from __future__ import annotations
 
-import cmath
+import math
 import random
 import re
 import string
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import Any
+
+import mpmath
+
+from experiments.families.math.words import GREEK
 
 MAX_LENGTH = 400
 """A longer formula is not read. The longest gold answer of MATH has 159 characters."""
 
-TOLERANCE = 1e-9
-"""Relative, for values with a root, pi or i: it absorbs the rounding of floats, and never a rounded answer."""
+_REALS = mpmath.MPContext()
+_REALS.dps = MAX_LENGTH + 60
+_TOLERANCE = _REALS.mpf(10) ** -(MAX_LENGTH + 20)
+"""Relative, for values with a root, pi or i: it absorbs rounding, and is finer than any decimal that can be written."""
 
 _MAX_BITS = 20_000
 _MAX_DEPTH = 30
-_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+")
+INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d+)"
+"""Digits, in groups of three or as in India (12,34,567) or in none."""
+
+_NUMBER = re.compile(rf"{INTEGER}(?:\.\d*)?|\.\d+")
 _SIMPLE_FRACTION = re.compile(r"\\frac(?:\{\d+\}|\d)(?:\{\d+\}|\d)")
 _DIGITS = re.compile(r"\d+")
 
-Value = Fraction | complex
+_LETTERS = string.ascii_letters + "".join(GREEK.values())
+
+Value = Any
+"""A `Fraction`, or one of mpmath's complex numbers, which have no types."""
 
 
 class UnreadableError(ValueError):
@@ -93,6 +107,8 @@ class _Reader:
 
     def _power(self) -> Value:
         base = self._atom()
+        if self._take("!"):
+            base = _factorial(base)
         if not self._take("^"):
             return base
         if self._take("{"):
@@ -122,40 +138,67 @@ class _Reader:
         if self._take("\\sqrt"):
             degree = self._nested(self._sum, "]") if self._take("[") else Fraction(2)
             return _root(self._nested(self._argument, ""), degree)
+        if self._take("\\binom"):
+            return _binomial(self._nested(self._argument, ""), self._nested(self._argument, ""))
         if self._take("\\pi"):
-            return complex(cmath.pi)
+            return _complex(_REALS.pi)
         character = self.text[self.at : self.at + 1]
         self.at += 1
         if character and character in string.digits:
             return Fraction(character)
-        if character and character in string.ascii_letters:
-            return 1j if character == "i" else self.point[character]
+        if character and character in _LETTERS:
+            return _REALS.mpc(0, 1) if character == "i" else self.point[character]
         raise UnreadableError(self.text)
 
 
+def _complex(value: Value) -> Value:
+    # All of one type: mpmath's real numbers do not take a `Fraction` from the left.
+    return _REALS.mpc(_REALS.mpmathify(value))
+
+
 def _power(base: Value, exponent: Value) -> Value:
-    if not isinstance(base, Fraction) or not isinstance(exponent, Fraction) or exponent.denominator > 1:
-        return complex(base) ** complex(exponent)
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if bits * abs(exponent) > _MAX_BITS:
+    is_exact = isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1
+    if not is_exact:
+        base, exponent = _complex(base), _complex(exponent)
+    if base and _bits(base) * abs(exponent) > _MAX_BITS:
         raise UnreadableError(f"a power of more than {_MAX_BITS} bits")
-    return base ** int(exponent)
+    return base ** int(exponent) if is_exact else _complex(_REALS.power(base, exponent))
+
+
+def _bits(value: Value) -> int:
+    if isinstance(value, Fraction):
+        return max(value.numerator.bit_length(), value.denominator.bit_length())
+    return max(1, abs(_REALS.mag(value)))
 
 
 def _root(radicand: Value, degree: Value) -> Value:
-    value, order = complex(radicand), complex(degree)
+    value, order = _complex(radicand), _complex(degree)
     if value.imag == 0 and value.real < 0 and order.imag == 0 and order.real % 2 == 1:
-        return -((-value) ** (1 / order))  # the real root, where the principal one is complex
-    return cmath.sqrt(value) if order == 2 else value ** (1 / order)
+        return -_power(-value, 1 / order)  # the real root, where the principal one is complex
+    return _complex(_REALS.sqrt(value)) if order == 2 else _power(value, 1 / order)
+
+
+def _factorial(value: Value) -> Value:
+    return Fraction(math.factorial(_small(value)))
+
+
+def _binomial(n: Value, k: Value) -> Value:
+    return Fraction(math.comb(_small(n), _small(k)))
+
+
+def _small(value: Value) -> int:
+    """A natural number of which a factorial has a bounded number of bits."""
+    if not isinstance(value, Fraction) or value.denominator > 1 or not 0 <= value <= 1000:
+        raise UnreadableError(f"the factorial of {value}")
+    return int(value)
 
 
 def _points() -> list[dict[str, Fraction]]:
     # Fixed, of both signs, and no two letters alike.
     draw = random.Random(0)
-    letters = string.ascii_letters
-    numerators = [draw.sample(range(3, 400), len(letters)) for _ in range(4)]
+    numerators = [draw.sample(range(3, 400), len(_LETTERS)) for _ in range(4)]
     return [
-        {letter: Fraction(draw.choice((-1, 1)) * n, 97) for letter, n in zip(letters, drawn, strict=True)}
+        {letter: Fraction(draw.choice((-1, 1)) * n, 97) for letter, n in zip(_LETTERS, drawn, strict=True)}
         for drawn in numerators
     ]
 
@@ -169,7 +212,7 @@ def number(text: str) -> Fraction | None:
     Returns:
         None if it is anything else.
     """
-    if len(text) > MAX_LENGTH or not set(string.ascii_letters).isdisjoint(text.replace("\\frac", "")):
+    if len(text) > MAX_LENGTH or not set(_LETTERS).isdisjoint(text.replace("\\frac", "")):
         return None
     try:
         value = _Reader(text, {}).whole()
@@ -181,8 +224,9 @@ def number(text: str) -> Fraction | None:
 def identical(first: str, second: str) -> bool:
     """Whether two formulas without blanks have the same value at every point where both have one.
 
-    Read are numbers, one-letter variables (`i` is the imaginary unit), + - * / ^, products without a sign, brackets,
-    `\\frac`, `\\sqrt`, `\\pi` and mixed numbers. Variables stand for numbers of either sign: sqrt(x^2) is not x.
+    Read are numbers, one-letter variables (Greek ones too; `i` is the imaginary unit), + - * / ^ !, products without a
+    sign, brackets, `\\frac`, `\\sqrt`, `\\binom`, `\\pi` and mixed numbers. Variables stand for numbers of either sign:
+    sqrt(x^2) is not x.
 
     Returns:
         False where one of them is not read, or no two points give both a value.
@@ -192,12 +236,11 @@ def identical(first: str, second: str) -> bool:
     compared = 0
     for point in _POINTS:
         try:
-            left, right = _Reader(first, point).whole(), _Reader(second, point).whole()
-            if not _close(left, right):
+            if not _close(_Reader(first, point).whole(), _Reader(second, point).whole()):
                 return False
         except UnreadableError:
             return False
-        except ArithmeticError:  # a division by zero, or beyond the range of floats
+        except ArithmeticError:  # a division by zero
             continue
         compared += 1
     return compared > 1
@@ -206,6 +249,4 @@ def identical(first: str, second: str) -> bool:
 def _close(left: Value, right: Value) -> bool:
     if isinstance(left, Fraction) and isinstance(right, Fraction):
         return left == right
-    if not (cmath.isfinite(left) and cmath.isfinite(right)):
-        raise OverflowError("beyond the range of floats")
-    return cmath.isclose(left, right, rel_tol=TOLERANCE, abs_tol=TOLERANCE**2)
+    return bool(_REALS.almosteq(_complex(left), _complex(right), rel_eps=_TOLERANCE, abs_eps=_TOLERANCE))

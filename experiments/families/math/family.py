@@ -21,7 +21,7 @@ from experiments.data.weights import Weights
 from experiments.errors import SpecError
 from experiments.families.family import Classes, Examples, Family, Metrics, Predictions, TrainerOptions
 from experiments.families.math import answers, examples, generation, generation_vllm, scoring
-from experiments.families.math.examples import IGNORED
+from experiments.families.math.examples import IGNORED, EncodingReport
 from experiments.families.math.section import MathBackbone, MathTask, TestSet
 from experiments.families.pretrained import Pretrained, require_positions
 from schema.run import RunSpec
@@ -78,18 +78,7 @@ class Math(Family[MathTask, MathBackbone]):
             pairs, self.tokenizer, context=self._context, loss=self.task.loss, keep=self.task.keep
         )
         self._notes[split] = report.as_record()
-        if not len(encoded):
-            raise SpecError(
-                [
-                    f"task={self.task.name}: split {split}: no solution has a token within backbone.max_length="
-                    f"{self._context}; accepted: a longer context, or shorter examples"
-                ]
-            )
-        if report.longer_than_context:
-            print(
-                f"note: {split}: {report.longer_than_context} of {report.pairs} examples are longer than the context "
-                f"of {self._context} tokens (the longest: {report.longest}) and keep their {self.task.keep} tokens"
-            )
+        self._require_room(report, split)
         if split == "train" and self.task.packing:
             encoded = examples.pack(encoded, self._context)
         return encoded
@@ -206,6 +195,26 @@ class Math(Family[MathTask, MathBackbone]):
                     f"task={section.name}: split {split}: {len(wrong)} solutions without an answer, the first at "
                     f"example id {wrong[0]}; accepted: solutions that state a {section.kind}"
                 ]
+            )
+
+    def _require_room(self, report: EncodingReport, split: str) -> None:
+        """Refuse a split of which the context holds no solution; say how many examples and questions it cuts."""
+        if report.left_out == report.pairs:
+            raise SpecError(
+                [
+                    f"task={self.task.name}: split {split}: no solution has a token within backbone.max_length="
+                    f"{self._context}; accepted: a longer context, or shorter examples"
+                ]
+            )
+        if report.longer_than_context:
+            print(
+                f"note: {split}: {report.longer_than_context} of {report.pairs} examples are longer than the context "
+                f"of {self._context} tokens (the longest: {report.longest}) and keep their {self.task.keep} tokens"
+            )
+        if report.question_beyond_context:
+            print(
+                f"note: {split}: {report.question_beyond_context} of {report.pairs} questions alone fill the context "
+                f"of {self._context} tokens: no model reads them whole"
             )
 
     def _forward(

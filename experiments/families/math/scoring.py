@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.families.math.answers import Kind, Mode, equal, extract
+from experiments.families.math.answers import extract, is_gold
+from experiments.families.math.equality import Kind, equal
 from experiments.families.math.prompts import Prompt
 
 
@@ -43,6 +45,24 @@ def cut(generation: str, stop: Sequence[str]) -> str:
     return generation[: min(ends)] if ends else generation
 
 
+def cut_at_recital(generation: str, stop: Sequence[str]) -> str:
+    """The same, but on past a stop string that is a word of a sentence: `the Question is easy`, not `Question 2:`."""
+    ends = [
+        match.start()
+        for text in stop
+        for match in re.finditer(re.escape(text), generation)
+        if not (text.isalpha() and _is_prose(generation, match))
+    ]
+    return generation[: min(ends)] if ends else generation
+
+
+def _is_prose(text: str, word: re.Match[str]) -> bool:
+    before, after = text[: word.start()].rpartition("\n")[2][-9:], text[word.end() :][:20]
+    if re.match(r"\w*\s*\d*\s*(?:[:\]\n]|$)", after):
+        return False
+    return re.search(r"\w[, ]*$", before) is not None or re.match(r"\w*,? +[a-z]", after) is not None
+
+
 def score(generations: Sequence[str], golds: Sequence[str], kind: Kind, prompt: Prompt) -> Scores:
     """Score generations against gold answers.
 
@@ -53,22 +73,25 @@ def score(generations: Sequence[str], golds: Sequence[str], kind: Kind, prompt: 
         prompt: the template that was used, for its stop strings and answer phrases.
 
     Raises:
-        ValueError: if nothing is given, the lengths differ, or a gold answer does not equal itself, as none can.
+        ValueError: if nothing is given, the lengths differ, a generation is no text, or a gold answer no answer.
     """
     if not generations or len(generations) != len(golds):
         raise ValueError(
             f"{len(generations)} generations, {len(golds)} gold answers; accepted: equally many, at least 1"
         )
-    for gold in golds:
-        if not gold.strip() or not equal(gold, gold, kind):
-            raise ValueError(f"gold answer {gold!r}: accepted: a {'number' if kind == 'number' else 'formula'}")
-    texts = [cut(generation, prompt.stop) for generation in generations]
-    answers = {mode: tuple(extract(text, kind, mode, prompt.strict) for text in texts) for mode in _MODES}
-    right = {
-        mode: tuple(answer is not None and equal(answer, gold, kind) for answer, gold in zip(found, golds, strict=True))
-        for mode, found in answers.items()
-    }
-    return Scores(answers["strict"], answers["lenient"], right["strict"], right["lenient"])
+    for row, (generation, gold) in enumerate(zip(generations, golds, strict=True)):
+        if not isinstance(generation, str):
+            raise ValueError(f"row {row}: generation={generation}: accepted: a text")
+        if not is_gold(gold, kind):
+            raise ValueError(f"row {row}: gold={gold!r}: accepted: {'a number' if kind == 'number' else 'a formula'}")
+    declared = [extract(cut(text, prompt.stop), kind, "strict", prompt.strict) for text in generations]
+    taken = [
+        extract(cut_at_recital(text, prompt.stop), kind, "lenient", prompt.strict) if answer is None else answer
+        for text, answer in zip(generations, declared, strict=True)
+    ]
+    return Scores(tuple(declared), tuple(taken), _right(declared, golds, kind), _right(taken, golds, kind))
 
 
-_MODES: tuple[Mode, Mode] = ("strict", "lenient")
+def _right(answers: Sequence[str | None], golds: Sequence[str], kind: Kind) -> tuple[bool, ...]:
+    pairs = zip(answers, golds, strict=True)
+    return tuple(answer is not None and equal(answer, gold, kind) for answer, gold in pairs)

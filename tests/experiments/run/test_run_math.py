@@ -94,6 +94,13 @@ def test_the_untrained_model_is_a_baseline_of_its_own(words: list[str]) -> None:
         run(*words, "method=bitfit")  # a Llama has no biases
 
 
+def replace_predictions(folder: Path, frame: pd.DataFrame) -> None:
+    """Other predictions, recorded as if the run had written them."""
+    frame.to_parquet(folder / "predictions.parquet")
+    artifacts = record.artifacts(folder)
+    record.write(folder / record.RECORD, record.written(folder).model_copy(update={"artifacts": artifacts}))
+
+
 def test_generations_alone_give_the_recorded_scores(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,13 +110,19 @@ def test_generations_alone_give_the_recorded_scores(
     assert main(["rescore", str(folder)]) == 0
     assert "strict: recorded" in capsys.readouterr().out
     frame = pd.read_parquet(folder / "predictions.parquet")
-    frame["generation"] = "#### 1000"
-    frame.to_parquet(folder / "predictions.parquet")
+    frame.assign(generation="#### 1000").to_parquet(folder / "predictions.parquet")
     assert main(["rescore", str(folder)]) == 2
     assert "predictions.parquet is not the file that was recorded" in capsys.readouterr().err
-    artifacts = record.artifacts(folder)
-    other = record.written(folder)
-    record.write(folder / record.RECORD, other.model_copy(update={"artifacts": artifacts}))
+    for change, said in (
+        ({"generation": frame["generation"].where(frame.index != 3)}, "row 3: generation=nan: accepted: a text"),
+        ({"gold": "twelve"}, "row 0: gold='twelve': accepted: a number"),
+        ({"split": "other"}, "0 generations, 0 gold answers; accepted: equally many, at least 1"),
+    ):
+        replace_predictions(folder, frame.assign(**change))
+        assert main(["rescore", str(folder)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"error: RUN={folder}: predictions.parquet: split test: {said}"
+    replace_predictions(folder, frame.assign(generation="#### 1000"))
     assert main(["rescore", str(folder)]) == 1, "scores that do not follow from what was generated"
     assert main(["evaluate", str(folder)]) == 0
 
@@ -218,9 +231,12 @@ def test_what_is_longer_than_the_context_is_said_counted_and_recorded(
     result = run(*words, "method=gpart", "recipe.epochs=1", "backbone.max_length=16")
     report = result["diagnostics"]["sequences"]["train"]
     assert report["longer_than_context"] == report["pairs"] > 0
-    assert (
-        f"{report['pairs']} of {report['pairs']} examples are longer than the context of 16" in capsys.readouterr().out
-    )
+    output = capsys.readouterr().out
+    assert f"{report['pairs']} of {report['pairs']} examples are longer than the context of 16" in output
+    assert "questions alone" not in output
+    # "Q: 1+2?", a new line and "A:" are 10 bytes, each a token.
+    run(*words, "method=gpart", "recipe.epochs=1", "backbone.max_length=10")
+    assert f"train: {report['pairs']} of {report['pairs']} questions alone fill the context" in capsys.readouterr().out
 
 
 def test_a_solution_without_an_answer_is_refused(words: list[str], sums: Path, tmp_path: Path) -> None:

@@ -54,6 +54,36 @@ def test_the_first_of_several_stop_strings_cuts():
     assert cut("5", []) == "5"
 
 
+def test_every_case_that_was_collected(shared_data):
+    path = shared_data.parent / "cases" / "scorer.jsonl"
+    if not path.is_file():
+        pytest.skip("the collected cases are not here")
+    for row in map(json.loads, path.read_text(encoding="utf-8").split("\n")[:-1]):
+        scores = score([row["text"]], [row["gold"]], row["kind"], load(row["prompt"]))
+        for expected, found in ((row["strict"], scores.strict[0]), (row["lenient"], scores.lenient[0])):
+            assert expected in (None, found), row["id"]
+
+
+def test_a_stop_string_in_prose_ends_the_strict_text_alone():
+    prompt = load("question-answer")
+    for text in (
+        "The Question is easy.\n\\boxed{5}",
+        "To the Question, then.\nThe answer is: 5",
+        "Question is easy: 5",
+    ):
+        scores = score([text], ["5"], "math", prompt)
+        assert (scores.strict, scores.lenient) == ((False,), (True,))
+    for recital in (
+        "so 5\nQuestion: 7",
+        "so 5 Question: 7",
+        "so 5 Question 2: 7",
+        "so 5. Question 7",
+        "so 5 [Question 7",
+    ):
+        assert score([recital], ["5"], "number", prompt).lenient == (True,), recital
+    assert score(["so 5 ? 7"], ["5"], "number", load("words")).lenient == (True,)
+
+
 def test_the_prompts_phrase_makes_an_answer_strict():
     prompt = Prompt(name="own", question="{question}", response="{solution}", stop=[], strict=["So it is"])
     assert score(["So it is 5"], ["5"], "number", prompt).strict == (True,)
@@ -66,7 +96,7 @@ def test_wrong_input_is_refused():
         score([], [], "number", plain)
     with pytest.raises(ValueError, match="1 generations, 2 gold answers"):
         score(["5"], ["5", "6"], "number", plain)
-    with pytest.raises(ValueError, match="gold answer 'five': accepted: a number"):
+    with pytest.raises(ValueError, match=r"row 0: gold=.five.: accepted: a number"):
         score(["5"], ["five"], "number", plain)
-    with pytest.raises(ValueError, match="gold answer ' ': accepted: a formula"):
+    with pytest.raises(ValueError, match=r"row 0: gold=. .: accepted: a formula"):
         score(["5"], [" "], "math", plain)
