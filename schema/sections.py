@@ -14,8 +14,12 @@ from schema.marks import NEUTRAL, REFERENCE, RESULT, SEED, WHERE, Section, neutr
 from schema.values import (
     BelowOne,
     Count,
+    Epochs,
     Flag,
+    Folder,
     Fraction,
+    Name,
+    Named,
     Names,
     NamesOrNone,
     NotNegative,
@@ -26,6 +30,7 @@ from schema.values import (
     SeedValue,
     Several,
     Share,
+    TaskName,
     Text,
     Texts,
 )
@@ -50,7 +55,7 @@ class Seeds(Section):
 class Method(Section):
     """A method of fine-tuning."""
 
-    name: Annotated[Text, RESULT, "as in `method=NAME`"]
+    name: Annotated[Name, RESULT, "as in `method=NAME`"]
     result_version: Annotated[Count, RESULT, "raised by hand when the same configuration gives other results"] = 1
     capacity: Annotated[Text | None, RESULT, "the key of `config` that `d` sets; null: the method has none"] = None
     decay_vectors: Annotated[Flag, RESULT, "whether weight decay acts on the method's trained vectors"] = False
@@ -74,7 +79,7 @@ class TestRows(Section):
 
     __test__ = False  # no test of pytest's
 
-    name: Annotated[Text, RESULT, "as in `task=NAME`"]
+    name: Annotated[TaskName, RESULT, "as in `task=NAME`"]
     inputs: Annotated[Names, RESULT, "the columns that a model is given"]
     label: Annotated[Text, RESULT, "the column of the label"]
     label_type: Annotated[Literal["class", "text"], neutral_at("class"), "`text`: a solution to be learnt"] = "class"
@@ -90,7 +95,7 @@ class TestRows(Section):
 class Task(Section):
     """A task: whose rows, which columns, which scores."""
 
-    name: Annotated[Text, RESULT, "as in `task=NAME`"]
+    name: Annotated[TaskName, RESULT, "as in `task=NAME`"]
     family: Annotated[Text, RESULT, "the family of tasks whose code runs it"]
     result_version: Annotated[Count, RESULT, "raised by hand when a change of the task's code changes results"] = 1
     input_type: Annotated[Literal["text", "image"], neutral_at("text"), "what the input columns hold"] = "text"
@@ -110,7 +115,7 @@ class Task(Section):
     ]
     splits: Annotated[Texts, RESULT, "the data set's split for `train`, `test` and, where there is one, `selection`"]
     selection_fraction: Annotated[Share | None, neutral_at(None), "the part of train that selects"] = None
-    extra_test: Annotated[Texts, RESULT, "further test splits by name"] = Field(default_factory=dict)
+    extra_test: Annotated[Named, RESULT, "further test splits by name"] = Field(default_factory=dict)
     rows_of: Annotated[Text | None, neutral_at(None), "the task whose rows these are, where another's"] = None
     hub: HubRows = Field(default_factory=HubRows)
 
@@ -145,7 +150,7 @@ class Data(Section):
     """Where rows come from, and how many of them are used."""
 
     source: Annotated[SourceName, RESULT, "where the rows come from"]
-    path: Annotated[Text | None, WHERE, "the folder of `source=local`"] = None
+    path: Annotated[Folder | None, WHERE, "the folder of `source=local`"] = None
     train_rows: Annotated[Count | None, RESULT, "so many training rows, drawn by `seeds.split`; null: all"] = None
     test_rows: Annotated[Count | None, RESULT, "so many test rows, drawn by `seeds.split`; null: all"] = None
 
@@ -159,12 +164,12 @@ class Data(Section):
 class Backbone(Section):
     """A pretrained model."""
 
-    name: Annotated[Text, RESULT, "as in `backbone=NAME`"]
+    name: Annotated[Name, RESULT, "as in `backbone=NAME`"]
     family: Annotated[Text, REFERENCE, "the family of tasks that it is for"]
     source: Annotated[SourceName, REFERENCE, "where the weights come from"]
     hub: Annotated[Text | None, REFERENCE, "OWNER/NAME of `source=hub`"] = None
     revision: Annotated[Text, REFERENCE, "branch, tag or commit"] = "main"
-    path: Annotated[Text | None, WHERE, "the folder of `source=local`"] = None
+    path: Annotated[Folder | None, WHERE, "the folder of `source=local`"] = None
     target_modules: Annotated[Names | Pattern, RESULT, "what methods adapt: names, or one pattern"]
     head: Annotated[NamesOrNone, RESULT, "the modules that a run trains anew, whatever the method"]
     architecture: Annotated[
@@ -190,7 +195,7 @@ class Recipe(Section):
 
     name: Annotated[Text, NEUTRAL, "where the values come from; `default`: from no recipe of this method and task"]
     d: Annotated[Count | None, NEUTRAL, "the capacity where `d` is null; it stands where the method keeps it"] = None
-    epochs: Annotated[Positive, RESULT, "passes over the training rows"]
+    epochs: Annotated[Epochs, RESULT, "passes over the training rows"]
     batch_size: Annotated[Count, RESULT, "examples in a batch"]
     accumulation: Annotated[Count, neutral_at(1), "batches in an optimizer step"]
     eval_batch_size: Annotated[Count, RESULT, "examples in a batch of an evaluation"]
