@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.types import Override
@@ -123,16 +122,12 @@ def _set(composed: DictConfig, override: Override) -> str | None:
         with open_dict(container):
             del container[name]
         return None
-    merge = isinstance(value, dict) and isinstance(_node(container, name), DictConfig)
+    merge = isinstance(value, dict) and _exists(composed, key) and OmegaConf.is_dict(container._get_node(name))
     try:
         OmegaConf.update(composed, key, value, merge=merge, force_add=True)
     except OmegaConfBaseException as error:
         return f"{override.input_line}: {str(error).splitlines()[0]}; accepted: a value that Hydra can set there"
     return None
-
-
-def _node(container: Any, name: str) -> Any:
-    return container._get_node(name) if isinstance(container, DictConfig) else None
 
 
 def _column_errors(chosen: list[Override], task: str) -> list[str]:
