@@ -12,6 +12,7 @@ from pydantic import Field
 
 from schema.marks import NEUTRAL, REFERENCE, RESULT, SEED, WHERE, Section, neutral_at
 from schema.values import (
+    Batch,
     BelowOne,
     Count,
     Epochs,
@@ -196,9 +197,9 @@ class Recipe(Section):
     name: Annotated[Text, NEUTRAL, "where the values come from; `default`: from no recipe of this method and task"]
     d: Annotated[Count | None, NEUTRAL, "the capacity where `d` is null; it stands where the method keeps it"] = None
     epochs: Annotated[Epochs, RESULT, "passes over the training rows"]
-    batch_size: Annotated[Count, RESULT, "examples in a batch"]
-    accumulation: Annotated[Count, neutral_at(1), "batches in an optimizer step"]
-    eval_batch_size: Annotated[Count, RESULT, "examples in a batch of an evaluation"]
+    batch_size: Annotated[Batch, RESULT, "examples in a batch"]
+    accumulation: Annotated[Batch, neutral_at(1), "batches in an optimizer step"]
+    eval_batch_size: Annotated[Batch, RESULT, "examples in a batch of an evaluation"]
     learning_rate: Annotated[Positive, RESULT, "of the method's values"]
     head_learning_rate: Annotated[Positive, RESULT, "of the head"]
     weight_decay: Annotated[NotNegative, RESULT, "AdamW's"]

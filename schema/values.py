@@ -69,6 +69,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1), AfterValidator(_patter
 Flag = Annotated[bool, Accepts("true or false")]
 SeedValue = Annotated[int, Field(ge=0, le=2**32 - 1), Accepts("an integer from 0 to 4294967295")]
 Count = Annotated[int, Field(ge=1, le=_MOST), Accepts(f"an integer from 1 to {_MOST}")]
+Batch = Annotated[int, Field(ge=1, le=2**20), Accepts("an integer from 1 to 1048576")]
 Several = Annotated[int, Field(ge=2, le=_MOST), Accepts(f"an integer from 2 to {_MOST}")]
 Odd = Annotated[int, Field(ge=3, le=_MOST), AfterValidator(_odd), Accepts(f"an odd integer from 3 to {_MOST}")]
 Positive = Annotated[float, Field(gt=0, le=_LARGEST), Accepts("a number above 0, at most 1e30")]
