@@ -154,3 +154,17 @@ def test_an_error_that_hydra_knows_is_no_refusal_where_it_is_ours(
         assert "ConfigKeyError: a key of ours" in printed
         assert printed.splitlines()[-1].startswith("this is a bug: ")
         assert "error: " not in printed
+
+
+def test_a_tilde_is_the_home_for_hydra_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    made = []
+    monkeypatch.setattr("experiments.run.runner.run", lambda spec, *_, **__: made.append(spec.outputs))
+    monkeypatch.setattr("experiments.run.preflight.sizes", lambda _: None)
+    words = ["-m", "profile=embedded", "task=glue/sst2", "method=head", 'outputs="~/x"']
+    answered(words, monkeypatch, capsys)
+    assert made == [str(tmp_path / "home" / "x")]
+    assert not (tmp_path / "~").exists()

@@ -123,3 +123,25 @@ def test_something_that_is_no_override_is_refused() -> None:
     errors = override_errors(["gpart"])
     assert len(errors) == 1
     assert errors[0].startswith("gpart: not an override")
+
+
+def test_classes_are_smoothed_and_numbers_are_not() -> None:
+    assert override_errors(["task=glue/sst2", "recipe.label_smoothing=0.1"]) == []
+    assert override_errors(["task=glue/stsb", "recipe.label_smoothing=0.1"]) == [
+        "recipe.label_smoothing=0.1: task=glue/stsb has numbers for labels; accepted: 0"
+    ]
+    assert (
+        override_errors(["task=math/gsm8k", "backbone=causal", "backbone.hub=a/b", "recipe.label_smoothing=0.1"]) == []
+    )
+
+
+def test_a_negative_zero_makes_no_other_run() -> None:
+    assert spec("recipe.weight_decay=-0.0", "recipe.dropout=-0.0") == spec(
+        "recipe.weight_decay=0.0", "recipe.dropout=0.0"
+    )
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", ".x", "a b", ""])
+def test_what_becomes_the_name_of_a_folder_is_a_name(name: str) -> None:
+    errors = override_errors(["recipe=default", f"method.name='{name}'", f"task.name='{name}'"])
+    assert [line.partition("=")[0] for line in errors] == ["method.name", "task.name"]
