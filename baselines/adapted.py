@@ -185,7 +185,10 @@ def head_modules(model: nn.Module, head: Sequence[str]) -> list[str]:
         matches = [name for name in names if f".{name}".endswith(f".{wanted}")]
         if not matches:
             top = ", ".join(name for name, _ in model.named_children())
-            raise MethodError(f"head: {wanted!r} names no module of {type(model).__name__}; at its top are: {top}")
+            raise MethodError(
+                f"backbone.head={wanted}: names no module of {type(model).__name__}; accepted: a name of one, at its "
+                f"top {top}"
+            )
         found += matches
     return found
 

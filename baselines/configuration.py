@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from peft import PeftConfig
 
 from baselines.errors import MethodError
+from baselines.options import refusal, value_errors
 from baselines.selection import TrainableSelection
 
 TARGET = "_target_"
@@ -23,7 +24,7 @@ _ACCEPTED = "accepted: a subclass of peft.PeftConfig, or a class with selects(pa
 
 
 def config_errors(options: Mapping[str, object]) -> list[str]:
-    """One line for a class that configures no method, or for each key that it does not have; calls nothing.
+    """One line for a class that configures no method, or for each key or value that it does not have; calls nothing.
 
     Args:
         options: the class under `_target_`, and its arguments.
@@ -32,7 +33,14 @@ def config_errors(options: Mapping[str, object]) -> list[str]:
     kind = _class(target)
     if kind is None:
         return [f"method.config.{TARGET}={'null' if target is None else target}: configures no method; {_ACCEPTED}"]
+    return _key_errors(kind, options) or value_errors(kind, options)
+
+
+def _key_errors(kind: type, options: Mapping[str, object]) -> list[str]:
     arguments = inspect.signature(kind).parameters.values()
+    missing = [a.name for a in arguments if a.default is a.empty and a.kind is a.POSITIONAL_OR_KEYWORD]
+    if lines := [f"method.config.{name}: missing; accepted: a value" for name in missing if name not in options]:
+        return lines
     if any(argument.kind is argument.VAR_KEYWORD for argument in arguments):
         return []
     accepted = [argument.name for argument in arguments]
@@ -53,10 +61,11 @@ def method_config(options: Mapping[str, object]) -> PeftConfig | TrainableSelect
     if errors := config_errors(options):
         raise MethodError("; ".join(errors))
     assert kind is not None
+    given = {name: value for name, value in options.items() if name not in _OWN}
     try:
-        return kind(**{name: value for name, value in options.items() if name not in _OWN})
-    except (TypeError, ValueError) as error:
-        raise MethodError(f"method.config: {error}") from error
+        return kind(**given)
+    except ValueError as error:
+        raise MethodError(refusal(given, error)) from error
 
 
 def _class(target: object) -> type[PeftConfig] | type[TrainableSelection] | None:

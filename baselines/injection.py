@@ -27,6 +27,7 @@ from baselines.adapted import Adapted, NamedParameters, count, head_modules, wit
 from baselines.checkpoint import check_fits, check_whole
 from baselines.errors import MethodError
 from baselines.hooks import ADAPTER, hooks_of
+from baselines.options import refusal, told
 
 WEIGHTS = "adapter_model.safetensors"
 #: How PEFT prefixes the backbone's own names.
@@ -55,8 +56,8 @@ class InjectedAdapter(Adapted):
         """
         if config.is_prompt_learning:
             raise MethodError(
-                f"method.config: {type(config).__name__} adds tokens to the input; "
-                "accepted are the methods of PEFT that adapt weights"
+                f"method.config._target_=peft.{type(config).__name__}: adds tokens to the input; "
+                "accepted: the methods of PEFT that adapt weights"
             )
         modules = head_modules(model, head)
         own = copy.deepcopy(config)
@@ -67,8 +68,10 @@ class InjectedAdapter(Adapted):
                 wrapped = get_peft_model(model, own, ADAPTER, low_cpu_mem_usage=on_meta)
         except NoMatchingPeftModuleError as error:
             raise MethodError(_no_match(model, config.target_modules, modules)) from error
-        except ValueError as error:  # what PEFT refuses; anything else is no refusal
-            raise MethodError(f"method.config: {error}") from error
+        except (ValueError, NotImplementedError, TypeError) as error:
+            if not _is_refusal(error):
+                raise
+            raise MethodError(refusal(vars(config), error)) from error
         adapted = cls(wrapped, config, modules)
         adapted._check_targets()
         adapted._check_head()
@@ -88,8 +91,8 @@ class InjectedAdapter(Adapted):
         wrapped = sorted(name.removeprefix(PREFIX) for name, _ in self._head_wrappers())
         if wrapped != sorted(self.head):
             raise MethodError(
-                f"head: {list(self.head)} is not what PEFT trains, which matches names by their ending: {wrapped}; "
-                "name all of these, or rename the module of the backbone"
+                f"backbone.head=[{', '.join(self.head)}]: is not what PEFT trains, which matches names by their "
+                f"ending; accepted: all of {', '.join(wrapped)}, or another name for the module of the backbone"
             )
 
     def _head_wrappers(self) -> Iterator[tuple[str, ModulesToSaveWrapper]]:
@@ -248,6 +251,16 @@ class InjectedAdapter(Adapted):
         return merged
 
 
+def _is_refusal(error: Exception) -> bool:
+    """Whether PEFT says on purpose that it cannot do what a configuration asks; anything else is no refusal.
+
+    PyTorch raises NotImplementedError as well, of what it cannot do on the meta device.
+    """
+    if isinstance(error, TypeError):
+        return "is not supported" in str(error)
+    return isinstance(error, ValueError) or "meta" not in str(error)
+
+
 @contextmanager
 def _own_generator(seed: int) -> Iterator[None]:
     """Seed the CPU generator, on which PEFT draws initial values, and give it back as it was."""
@@ -262,11 +275,13 @@ def _no_match(model: nn.Module, targets: object, head: Sequence[str]) -> str:
         {
             name.rpartition(".")[2]
             for name, module in model.named_modules()
-            if isinstance(module, kinds) and not within(name, head) and ".base_layer" not in name
+            if isinstance(module, kinds)
+            and not within(name, head)
+            and ".base_layer" not in name
+            and not name.endswith(f".{ADAPTER}")
         }
     )
-    shown = sorted(targets) if isinstance(targets, set) else targets
     return (
-        f"target_modules: {shown!r} matches no module of {type(model).__name__}; "
-        f"its modules that could be adapted are named: {', '.join(names)}"
+        f"{told('target_modules', targets)}: matches no module of {type(model).__name__} that can be adapted and is "
+        f"not left out by other options; accepted: names among {', '.join(names)}"
     )

@@ -32,6 +32,6 @@ def adapt(model: nn.Module, config: PeftConfig | TrainableSelection, *, head: Se
     if isinstance(config, TrainableSelection):
         return SelectedParameters.select(model, config, head)
     raise MethodError(
-        f"method.config: {config!r} is not a method's configuration; accepted are a peft.PeftConfig and "
-        "objects with selects(parameter_name), such as baselines.FullFineTuning"
+        f"method.config: {config!r} is not a method's configuration; accepted: a peft.PeftConfig, or "
+        "an object with selects(parameter_name), such as baselines.FullFineTuning"
     )

@@ -6,8 +6,8 @@ Exit status: 0 all runs are recorded and ended ok, 1 one did not, 2 the input wa
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-import traceback
 import warnings
 
 import hydra
@@ -18,10 +18,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.configuration.command_line import CommandLine
-from experiments.configuration.groups import CONF, searched
-from experiments.configuration.overrides import needless, override_errors, spelled
+from experiments.configuration.groups import CONF, PRIMARY, searched
+from experiments.configuration.overrides import composition_error, override_errors
 from experiments.configuration.spec import parse
 from experiments.configuration.usage import usage
+from experiments.configuration.words import needless, spelled
 from experiments.errors import RunFailed, SpecError, Unforeseen
 from experiments.records.lock import Busy
 from experiments.run import processes, signals
@@ -30,36 +31,36 @@ from experiments.sweep.launcher import launcher_errors
 from schema import console
 from schema.console import complain
 
-_SINGLE_RUN_ERRORS: list[SpecError | RunFailed | Busy] = []
+_RAISED: list[BaseException] = []
+"""What the one job of a single run raised, kept from Hydra, which would report it in its own way."""
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)
 def _job(composed: DictConfig) -> None:
-    """One job of a single run or of a sweep.
-
-    In a sweep an error is raised, which the launcher hands to the sweeper; a single run hands it to `main` without
-    Hydra's own report of it.
-    """
+    """One job of a single run, whose error `_run` raises, or of a sweep, where the launcher hands it to the sweeper."""
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        spec, notices = parse(composed)
-        # Imported here: torch takes seconds, and a wrong key should be answered at once.
-        from experiments.run import preflight
-
-        notices += preflight.reachable(spec)
-        from experiments.run import runner
-
-        # In a sweep the next job is of more use than waiting: the sweeper comes back.
-        runner.run(spec, notices, wait=not sweep)
-    except (SpecError, RunFailed, Busy) as error:
-        if sweep:
-            raise
-        _SINGLE_RUN_ERRORS.append(error)
+        _carry_out(composed, wait=not sweep)
     except Exception as error:
         if not sweep:
+            _RAISED.append(error)
+        elif isinstance(error, SpecError | RunFailed | Busy):
             raise
-        traceback.print_exc()
-        raise Unforeseen(f"{type(error).__name__}: {error}") from None
+        else:
+            console.bug()
+            raise Unforeseen(f"{type(error).__name__}: {error}") from None
+
+
+def _carry_out(composed: DictConfig, wait: bool) -> None:
+    """Check and run what was composed; in a sweep the next job is of more use than waiting: the sweeper comes back."""
+    spec, notices = parse(composed)
+    # Imported here: torch takes seconds, and a wrong key should be answered at once.
+    from experiments.run import preflight
+
+    notices += preflight.reachable(spec)
+    from experiments.run import runner
+
+    runner.run(spec, notices, wait=wait)
 
 
 def main() -> int:
@@ -71,17 +72,17 @@ def main() -> int:
 def _main() -> int:
     line = CommandLine.of(sys.argv[1:])
     if line.has("-h", "--help"):
-        with searched(line.config_dir):
+        with searched(*([] if line.errors() else line.folders)):
             print(usage())
         return 0
     errors = override_errors(sys.argv[1:]) or launcher_errors(line)
     if errors:
         complain(errors)
         return 2
-    # Hydra's parser takes flags before overrides, or behind them all, and no null for a group.
-    sys.argv[1:] = [*line.flags, *(spelled(word) for word in line.overrides if not needless(word))]
-    with searched(line.config_dir):
-        return _composed_and_run()
+    with searched(*line.folders):
+        # Hydra's parser takes flags before overrides, or behind them all, and no null for a group.
+        sys.argv[1:] = [*line.words, *(spelled(word) for word in line.overrides if not needless(word))]
+        return _run()
 
 
 def silence() -> None:
@@ -99,23 +100,32 @@ def silence() -> None:
     os.environ.setdefault("PYTHONWARNINGS", ignored)
 
 
-def _composed_and_run() -> int:
+def _run() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own report and leaving with status 1
     try:
         with signals.raised():
-            _job()
-        if _SINGLE_RUN_ERRORS:
-            raise _SINGLE_RUN_ERRORS.pop()
+            _hand_to_hydra()
+            if _RAISED:
+                raise _RAISED.pop()
     except SpecError as error:
         complain(error.errors)
         return 2
-    except RunFailed as error:
+    except (RunFailed, Busy) as error:
         complain(str(error).splitlines())
         return 1
-    except (HydraException, OmegaConfBaseException) as error:
-        complain([" ".join(str(error).split())])
-        return 2
     except signals.Interrupted as error:
         complain([f"ended by {error.number.name}; the same command goes on with what is not recorded"])
         return error.status
     return 0
+
+
+def _hand_to_hydra() -> None:
+    """Let Hydra compose and run what the command line asks for.
+
+    Raises:
+        SpecError: if it cannot compose that.
+    """
+    try:
+        _job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SpecError([composition_error(shlex.join(sys.argv[1:]), error)]) from None

@@ -11,6 +11,8 @@ from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 if TYPE_CHECKING:
     from hydra.plugins.config_source import ConfigResult
@@ -26,7 +28,9 @@ class PlannedSweeper(BasicSweeper):
         Raises:
             SpecError: if there is no job, or for all that is wrong with any of them.
             RunFailed: if a job did not end ok.
+            Unforeseen: for what would pass for a refusal of Hydra's.
         """
+        from experiments.errors import Unforeseen
         from experiments.sweep.snapshot import run_from_copy
         from experiments.sweep.sweep import sweep, to_run
 
@@ -35,8 +39,11 @@ class PlannedSweeper(BasicSweeper):
         (jobs,) = self.split_arguments(overrides, max_batch_size=None)
         assert self.config is not None
         composed = self._composer()
-        run_from_copy(self.config, lambda: to_run(jobs, composed))
-        sweep(jobs, composed, self._launched)
+        try:
+            run_from_copy(self.config, lambda: to_run(jobs, composed))
+            sweep(jobs, composed, self._launched)
+        except (HydraException, OmegaConfBaseException) as error:  # not of composing, whose errors are refusals
+            raise Unforeseen(f"{type(error).__name__}: {error}") from error
 
     def _composer(self) -> Callable[[Sequence[str]], DictConfig]:
         assert self.hydra_context is not None

@@ -6,7 +6,9 @@ import codecs
 import contextlib
 import io
 import os
+import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 
 from schema.folder import Fault
@@ -14,9 +16,18 @@ from schema.folder import Fault
 _SIGNS = {"±": "+-", "θ": "theta", "ᵀ": "^T", "Δ": "D", "λ": "lambda", "≥": ">=", "≤": "<=", "²": "^2"}
 _ERRORS = "signs"
 
+BUG = (
+    "this is a bug: nothing above says what to do otherwise; report it with all lines from Traceback on, the version "
+    "(git rev-parse HEAD) and the command: python {command}"
+)
+"""The last line of what was not foreseen."""
+
 
 def run(command: Callable[[], int]) -> int:
-    """Run a command, whose exit status is given back; 1 where nobody or nothing takes its output."""
+    """Run a command, whose exit status is given back.
+
+    It is 1 where nobody or nothing takes its output, and where it raises what it did not foresee.
+    """
     _accept_any_encoding()
     try:
         status = command()
@@ -27,10 +38,21 @@ def run(command: Callable[[], int]) -> int:
         return 1
     except OSError as error:
         if not output_fails():
-            raise
+            return bug()
         _discard_output()
         complain([f"standard output: cannot be written ({error.strerror}); accepted: an output that takes it"])
         return 1
+    except Exception:
+        return bug()
+
+
+def bug() -> int:
+    """Show the exception at hand as what it is, none that a command refuses its input with; the exit status for it."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        traceback.print_exc()
+        print(BUG.format(command=shlex.join(sys.orig_argv[1:])), file=sys.stderr, flush=True)
+    return 1
 
 
 def complain(lines: Iterable[str]) -> None:

@@ -109,7 +109,7 @@ def _several(kind: object) -> str:
 
 
 def _code(value: object) -> str:
-    return f"`{shown(value)}`" if value != "" else '`""`'
+    return f"`{shown(value)}`"
 
 
 def _what(field: FieldInfo) -> str:

@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from schema.marks import NEUTRAL, RESULT, WHERE, Section
 from schema.sections import Backbone, Data, Diagnostics, Logger, Method, Protocol, Recipe, Seeds, Task
-from schema.values import Count, Flag, Positive, SeedValue, Text
+from schema.values import Count, Flag, Folder, Seconds, SeedValue
 
 TaskT = TypeVar("TaskT", bound=Task, default=Task)
 BackboneT = TypeVar("BackboneT", bound=Backbone, default=Backbone)
@@ -29,16 +29,16 @@ class RunSpec(Section, Generic[TaskT, BackboneT]):
     test: Annotated[Flag, RESULT, "false: leave the test split alone, as a trial of a search does"]
     rerun: Annotated[Flag, NEUTRAL, "run again what is recorded"]
     resume: Annotated[Flag, NEUTRAL, "keep the state of training after each epoch, and go on from it"] = False
-    outputs: Annotated[Text, WHERE, "the folder of run records"]
+    outputs: Annotated[Folder, WHERE, "the folder of run records"]
     isolation: Annotated[Literal["process", "none"], NEUTRAL, "whether a run has a process of its own"]
-    local: Annotated[Text | None, WHERE, "the folder of `profile=local`"] = None
+    local: Annotated[Folder | None, WHERE, "the folder of `profile=local`"] = None
     threads: Annotated[Count | None, WHERE, "CPU threads; null: torch's choice"] = None
     determinism: Annotated[
         Literal["off", "warn", "strict"],
         WHERE,
         "whether operations without a deterministic kernel run, are noted or fail",
     ] = "warn"
-    hub_timeout: Annotated[Positive, NEUTRAL, "seconds to wait for the hub"]
+    hub_timeout: Annotated[Seconds, NEUTRAL, "seconds to wait for the hub"]
     keep_checkpoint: Annotated[Flag, NEUTRAL, "false: remove the trained weights after the round trip"]
     round_trip: Annotated[Flag, NEUTRAL, "false: the checkpoint is not tried, where memory is short"] = True
     track: Annotated[Track, RESULT, "where the hyperparameters come from"]
@@ -57,3 +57,10 @@ class RunSpec(Section, Generic[TaskT, BackboneT]):
     def task_name(self) -> str:
         """The task as tables print it: a generated task never passes for the real one."""
         return f"embedded/{self.task.name}" if self.data.source == "embedded" else self.task.name
+
+    def problems(self) -> list[str]:
+        """Smoothing of classes where there are none."""
+        smoothing, regression = self.recipe.label_smoothing, self.task.label_type == "class" and not self.task.classes
+        if not smoothing or not regression:
+            return []
+        return [f"recipe.label_smoothing={smoothing}: task={self.task.name} has numbers for labels; accepted: 0"]

@@ -12,11 +12,16 @@ from pydantic import Field
 
 from schema.marks import NEUTRAL, REFERENCE, RESULT, SEED, WHERE, Section, neutral_at
 from schema.values import (
+    Batch,
     BelowOne,
     Count,
+    Epochs,
     Flag,
+    Folder,
     Fraction,
     Interval,
+    Name,
+    Named,
     Names,
     NamesOrNone,
     NotNegative,
@@ -27,6 +32,7 @@ from schema.values import (
     SeedValue,
     Several,
     Share,
+    TaskName,
     Text,
     Texts,
 )
@@ -51,7 +57,7 @@ class Seeds(Section):
 class Method(Section):
     """A method of fine-tuning."""
 
-    name: Annotated[Text, RESULT, "as in `method=NAME`"]
+    name: Annotated[Name, RESULT, "as in `method=NAME`"]
     result_version: Annotated[Count, RESULT, "raised by hand when the same configuration gives other results"] = 1
     capacity: Annotated[Text | None, RESULT, "the key of `config` that `d` sets; null: the method has none"] = None
     decay_vectors: Annotated[Flag, RESULT, "whether weight decay acts on the method's trained vectors"] = False
@@ -75,7 +81,7 @@ class TestRows(Section):
 
     __test__ = False  # no test of pytest's
 
-    name: Annotated[Text, RESULT, "as in `task=NAME`"]
+    name: Annotated[TaskName, RESULT, "as in `task=NAME`"]
     inputs: Annotated[Names, RESULT, "the columns that a model is given"]
     label: Annotated[Text, RESULT, "the column of the label"]
     label_type: Annotated[Literal["class", "text"], neutral_at("class"), "`text`: a solution to be learnt"] = "class"
@@ -91,7 +97,7 @@ class TestRows(Section):
 class Task(Section):
     """A task: whose rows, which columns, which scores."""
 
-    name: Annotated[Text, RESULT, "as in `task=NAME`"]
+    name: Annotated[TaskName, RESULT, "as in `task=NAME`"]
     family: Annotated[Text, RESULT, "the family of tasks whose code runs it"]
     result_version: Annotated[Count, RESULT, "raised by hand when a change of the task's code changes results"] = 1
     input_type: Annotated[Literal["text", "image"], neutral_at("text"), "what the input columns hold"] = "text"
@@ -121,7 +127,7 @@ class Task(Section):
     ]
     splits: Annotated[Texts, RESULT, "the data set's split for `train`, `test` and, where there is one, `selection`"]
     selection_fraction: Annotated[Share | None, neutral_at(None), "the part of train that selects"] = None
-    extra_test: Annotated[Texts, RESULT, "further test splits by name"] = Field(default_factory=dict)
+    extra_test: Annotated[Named, RESULT, "further test splits by name"] = Field(default_factory=dict)
     rows_of: Annotated[Text | None, neutral_at(None), "the task whose rows these are, where another's"] = None
     hub: HubRows = Field(default_factory=HubRows)
 
@@ -162,7 +168,7 @@ class Data(Section):
     """Where rows come from, and how many of them are used."""
 
     source: Annotated[SourceName, RESULT, "where the rows come from"]
-    path: Annotated[Text | None, WHERE, "the folder of `source=local`"] = None
+    path: Annotated[Folder | None, WHERE, "the folder of `source=local`"] = None
     train_rows: Annotated[Count | None, RESULT, "so many training rows, drawn by `seeds.split`; null: all"] = None
     test_rows: Annotated[Count | None, RESULT, "so many test rows, drawn by `seeds.split`; null: all"] = None
 
@@ -176,12 +182,12 @@ class Data(Section):
 class Backbone(Section):
     """A pretrained model."""
 
-    name: Annotated[Text, RESULT, "as in `backbone=NAME`"]
+    name: Annotated[Name, RESULT, "as in `backbone=NAME`"]
     family: Annotated[Text, REFERENCE, "the family of tasks that it is for"]
     source: Annotated[SourceName, REFERENCE, "where the weights come from"]
     hub: Annotated[Text | None, REFERENCE, "OWNER/NAME of `source=hub`"] = None
     revision: Annotated[Text, REFERENCE, "branch, tag or commit"] = "main"
-    path: Annotated[Text | None, WHERE, "the folder of `source=local`"] = None
+    path: Annotated[Folder | None, WHERE, "the folder of `source=local`"] = None
     target_modules: Annotated[Names | Pattern, RESULT, "what methods adapt: names, or one pattern"]
     head: Annotated[NamesOrNone, RESULT, "the modules that a run trains anew, whatever the method"]
     architecture: Annotated[
@@ -207,10 +213,10 @@ class Recipe(Section):
 
     name: Annotated[Text, NEUTRAL, "where the values come from; `default`: from no recipe of this method and task"]
     d: Annotated[Count | None, NEUTRAL, "the capacity where `d` is null; it stands where the method keeps it"] = None
-    epochs: Annotated[Positive, RESULT, "passes over the training rows"]
-    batch_size: Annotated[Count, RESULT, "examples in a batch"]
-    accumulation: Annotated[Count, neutral_at(1), "batches in an optimizer step"]
-    eval_batch_size: Annotated[Count, RESULT, "examples in a batch of an evaluation"]
+    epochs: Annotated[Epochs, RESULT, "passes over the training rows"]
+    batch_size: Annotated[Batch, RESULT, "examples in a batch"]
+    accumulation: Annotated[Batch, neutral_at(1), "batches in an optimizer step"]
+    eval_batch_size: Annotated[Batch, RESULT, "examples in a batch of an evaluation"]
     learning_rate: Annotated[Positive, RESULT, "of the method's values"]
     head_learning_rate: Annotated[Positive, RESULT, "of the head"]
     weight_decay: Annotated[NotNegative, RESULT, "AdamW's"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
@@ -81,9 +82,28 @@ def keys(section: type[Section], prefix: str = "") -> list[str]:
     return found
 
 
+def key_of(line: str) -> str:
+    """The key that one of the lines of `errors` is about."""
+    return re.split("[=:]", line, maxsplit=1)[0]
+
+
 def shown(value: object) -> str:
-    """A value as it is typed on the command line."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    """A value as it is typed on the command line; a text that reads as something else, or as nothing, in quotes."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {shown(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return f'"{value}"' if isinstance(value, str) and _reads_otherwise(value) else str(value)
+
+
+def _reads_otherwise(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip().lower() in ("", "null", "true", "false")
+    return True
 
 
 def nearest(value: object, choices: Iterable[str], prefix: str = "") -> str:

@@ -66,7 +66,7 @@ def clean(outputs: Path, delete: bool) -> str:
         delete: remove what is named.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        SpecError: if there is no such folder.
         OSError: if something cannot be removed.
     """
     folders = run_folders(outputs, whole=True)

@@ -56,7 +56,7 @@ def unfinished(outputs: Path, states: Collection[str] = STATES) -> tuple[list[Un
 
     Raises:
         SpecError: one line for each run whose text is no run of today, all of them at once.
-        FileNotFoundError: if there is no such folder.
+        SpecError: if there is no such folder.
     """
     found: list[Unfinished] = []
     errors: list[str] = []

@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from experiments.errors import SpecError
+
 SMALL = 1 << 20
 """Files below so many bytes are read each time: that costs no more than looking their digest up."""
 
@@ -19,8 +21,16 @@ RACY_NS = 2 * 10**9
 
 
 def cache_folder() -> Path:
-    """The suite's own cache: $GPART_CACHE, or else ~/.cache/gpart-suite."""
-    return Path(os.environ.get("GPART_CACHE") or Path.home() / ".cache" / "gpart-suite")
+    """The suite's own cache: $GPART_CACHE, or else ~/.cache/gpart-suite.
+
+    Raises:
+        SpecError: if the home that a ~ stands for is not known.
+    """
+    folder = os.environ.get("GPART_CACHE") or "~/.cache/gpart-suite"
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:
+        raise SpecError([f"GPART_CACHE={folder}: {error}; accepted: a folder that can be written to"]) from None
 
 
 def file_digest(path: Path) -> str:

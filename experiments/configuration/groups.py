@@ -1,7 +1,8 @@
-"""The config groups: folders of YAML files below conf/, and below the folder that `--config-dir` names."""
+"""The config groups: folders of YAML files below conf/, `--config-dir` and the folders of `hydra.searchpath`."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,19 +12,22 @@ from pathlib import Path
 import yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-_FURTHER = "GPART_CONFIG_DIR"
-"""The variable that holds the folder: the processes in which a launcher runs jobs compose as well, and inherit it."""
+PRIMARY = "config"
+"""The primary configuration, conf/config.yaml."""
+
+_FURTHER = "GPART_CONFIG_DIRS"
+"""The variable that holds the folders: the processes in which a launcher runs jobs compose as well, and inherit it."""
 
 
 @contextmanager
-def searched(folder: Path | None) -> Iterator[None]:
-    """Within the block, here and in processes that it starts, `options` and `found` look below `folder` as well.
+def searched(*folders: Path) -> Iterator[None]:
+    """Within the block, here and in processes that it starts, `options` and `found` look below `folders` as well.
 
     conf/ comes first, as it does for Hydra.
     """
     before = os.environ.pop(_FURTHER, None)
-    if folder is not None:
-        os.environ[_FURTHER] = str(folder)
+    if folders:
+        os.environ[_FURTHER] = json.dumps([str(folder) for folder in folders])
     try:
         yield
     finally:
@@ -34,8 +38,7 @@ def searched(folder: Path | None) -> Iterator[None]:
 
 def further_folders() -> list[Path]:
     """The folders besides conf/ in which options are looked for at present."""
-    folder = os.environ.get(_FURTHER)
-    return [Path(folder)] if folder else []
+    return [Path(folder) for folder in json.loads(os.environ.get(_FURTHER, "[]"))]
 
 
 def _folders() -> list[Path]:
@@ -48,7 +51,7 @@ def groups() -> dict[str, bool]:
 
     The other folders below conf/ hold data of their own: benches, searches, prompts.
     """
-    listed = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    listed = yaml.safe_load((CONF / f"{PRIMARY}.yaml").read_text(encoding="utf-8"))["defaults"]
     entries = [key.split() for entry in listed if isinstance(entry, dict) for key in entry]
     return {words[-1]: words[0] == "optional" for words in entries if words[0] != "override"}
 

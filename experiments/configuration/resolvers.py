@@ -7,6 +7,8 @@ where it is asked for: by conf/profile/embedded.yaml, for what the suite generat
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,7 +22,7 @@ DEFAULT = "default"
 
 def register() -> None:
     """Make the resolvers known to OmegaConf; Hydra asks them while it composes."""
-    for resolver in (embedded_backbone, embedded_recipe, recipe_for, column, when):
+    for resolver in (embedded_backbone, embedded_recipe, recipe_for, column, when, at_home):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 
@@ -66,6 +68,13 @@ def column(*values: Any, _root_: DictConfig) -> Any:
 def when(condition: bool, value: Any, otherwise: Any) -> Any:
     """`value` where the condition, a key of the configuration, is true (conf/hydra/launcher/slurm.yaml)."""
     return value if condition else otherwise
+
+
+def at_home(folder: str) -> str:
+    """A path whose ~ is the home, for what Hydra does with it before it is checked; one that is none stays as it is."""
+    with suppress(RuntimeError):
+        return str(Path(folder).expanduser())
+    return folder
 
 
 def _listed(tasks: str) -> list[str]:

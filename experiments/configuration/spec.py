@@ -6,6 +6,7 @@ the backbone is checked in `experiments.run.preflight`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,7 +17,9 @@ from experiments.configuration import resolvers
 from experiments.errors import SpecError
 from experiments.families import FAMILIES, spec_of
 from schema import validation
+from schema.marks import section_of
 from schema.run import RunSpec
+from schema.values import accepted
 
 Config = dict[str, Any]
 
@@ -35,16 +38,52 @@ def parse(composed: DictConfig) -> tuple[RunSpec, list[str]]:
     Raises:
         SpecError: one line per wrong key, all of them at once.
     """
+    if errors := _shape_errors(composed):
+        raise SpecError(errors)
     try:
         config = cast(Config, OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "config"
-        raise SpecError([f"{key}: {str(error).splitlines()[0]}"]) from None
+        raise SpecError([_unresolved(composed, error)]) from None
     errors = _family_errors(config) or validation.errors(spec_of(_family(config)), config)
     if errors:
-        raise SpecError(errors)
+        raise SpecError(_without_followers(errors, composed))
     notices = _put_capacity(config)
     return stored({**config, "trainer_version": TRAINER_VERSION}), notices
+
+
+def _shape_errors(composed: DictConfig) -> list[str]:
+    """Sections that are missing or no mappings, into which others of them may point."""
+    raw = cast(Config, OmegaConf.to_container(composed, resolve=False))
+    sections = [name for name, field in RunSpec.model_fields.items() if section_of(field)]
+    lines = [f"{name}: missing; accepted: a mapping" for name in sections if name not in raw]
+    if "seed" not in raw:  # which stands in all of `seeds`
+        lines.append(f"seed: missing; accepted: {accepted(RunSpec.model_fields['seed'])}")
+    return lines + [
+        f"{name}={validation.shown(raw[name])}: not accepted; accepted: a mapping"
+        for name in sections
+        if name in raw and not isinstance(raw[name], dict)
+    ]
+
+
+def _unresolved(composed: DictConfig, error: OmegaConfBaseException) -> str:
+    """What cannot be resolved, in a line."""
+    key, reason = str(getattr(error, "full_key", None) or "config"), str(error).splitlines()[0]
+    return f"{key}={_raw(composed, key)}: {reason}; accepted: a value, or keys and variables that there are"
+
+
+def _without_followers(errors: list[str], composed: DictConfig) -> list[str]:
+    """The errors without those of keys that only repeat another wrong key, as all of `seeds` do `seed`."""
+    wrong = {validation.key_of(line) for line in errors}
+    followed = {line: re.fullmatch(r"\$\{([\w.]+)\}", _raw(composed, validation.key_of(line))) for line in errors}
+    return [line for line, source in followed.items() if source is None or source[1] not in wrong]
+
+
+def _raw(composed: DictConfig, key: str) -> str:
+    """What a dotted key holds, interpolations as they stand; empty where it is not there."""
+    value: object = OmegaConf.to_container(composed, resolve=False)
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return "" if value is None else str(value)
 
 
 def stored(config: Mapping[str, object]) -> RunSpec:
@@ -62,11 +101,11 @@ def _family_errors(config: Config) -> list[str]:
     task, backbone = (config.get(section) for section in ("task", "backbone"))
     if not isinstance(task, dict) or not isinstance(backbone, dict):
         return []
-    accepted = f"accepted: one of {', '.join(FAMILIES)}"
+    families = f"accepted: one of {', '.join(FAMILIES)}"
     wrong = [
-        f"{name}.family={validation.shown(part['family'])}: not accepted; {accepted}"
+        f"{name}.family={validation.shown(part['family'])}: not accepted; {families}"
         if "family" in part
-        else f"{name}.family: missing; {accepted}"
+        else f"{name}.family: missing; {families}"
         for name, part in (("task", task), ("backbone", backbone))
         if part.get("family") not in FAMILIES
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -11,6 +13,7 @@ from experiments.data.source import Source
 from experiments.embedded.generator import Generator
 
 if TYPE_CHECKING:
+    import datasets
     import pyarrow as pa
 
 
@@ -46,11 +49,22 @@ class EmbeddedSource(Source):
             for ours, theirs in self.data_set.columns_by_user.items()
             if ours != theirs
         ]
-        return renamed + [
+        wrong = [
             f"{self.data_set.split_key(split)}={own}: no such split of the generated {name}; accepted: "
             f"{', '.join(self._totals)}"
             for split, own in self.data_set.splits.items()
             if own not in self._totals
+        ]
+        return renamed + (wrong or self._column_errors())
+
+    def _column_errors(self) -> list[str]:
+        data_set = self.data_set
+        columns = _columns(self._generator.make, data_set.name, min(self._totals, key=self._totals.__getitem__))
+        return [
+            f"{data_set.key}.{'label' if name == data_set.label else 'inputs'}={name}: no such column of the generated "
+            f"{data_set.name}; accepted: {', '.join(columns)}"
+            for name in data_set.columns
+            if name not in columns
         ]
 
     def reference(self) -> dict[str, JsonValue]:
@@ -66,3 +80,9 @@ class EmbeddedSource(Source):
         rows = self._generator.make(self.data_set.name, self.data_set.splits[split])
         # With the names of the classes, which stand in the schema's metadata.
         return rows.with_format("arrow")[:].replace_schema_metadata(rows.features.arrow_schema.metadata)
+
+
+@cache
+def _columns(make: Callable[[str, str], datasets.Dataset], task: str, split: str) -> list[str]:
+    """The columns of a task; all jobs of a sweep ask for them."""
+    return list(make(task, split).column_names)

@@ -169,11 +169,11 @@ def rebuild(outputs: Path, mode: str, everything: bool = False) -> Rebuilt:
         everything: every record, in place of the mirror that it has.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        SpecError: if there is no such folder.
         SpecError: if WANDB_MODE forbids mirrors.
     """
     if not outputs.is_dir():
-        raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
+        raise SpecError([f"{outputs}: no such folder; accepted: the outputs folder of earlier runs"])
     if os.environ.get("WANDB_MODE") == "disabled":
         raise SpecError(["WANDB_MODE=disabled: nothing is mirrored; accepted: offline, online, or none at all"])
     found = read_folder(outputs, lambda path, _: path.parent)

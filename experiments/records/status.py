@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from experiments.errors import SpecError
 from experiments.records import lock
 from schema.folder import RECORD, Fault, read_folder
 from schema.part import first_error
@@ -43,10 +44,10 @@ def status(outputs: Path) -> Status:
     """What became of the runs in a folder and below.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        SpecError: if there is no such folder.
     """
     if not outputs.is_dir():
-        raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
+        raise SpecError([f"{outputs}: no such folder; accepted: the outputs folder of earlier runs"])
     states, faults = _states(outputs)
     lines = [
         f"{state:<17} {one_line(folder.relative_to(outputs))}{remark}"

@@ -6,6 +6,7 @@ device, so a wrong target module or a d that is too large is refused before a we
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ class Prepared:
 
 
 def reachable(spec: RunSpec) -> list[str]:
-    """Refuse a run whose data or weights are neither cached nor to be had, or that could not be recorded.
+    """Refuse a run whose data or weights are neither cached nor to be had, that could not be recorded or started.
 
     Returns:
         what has to be said of where they come from.
@@ -75,10 +76,18 @@ def reachable(spec: RunSpec) -> list[str]:
     """
     if spec.plan:
         return []
-    if errors := outputs.errors(spec.outputs):
+    if errors := outputs.errors(spec.outputs) + _thread_errors(spec.threads):
         raise SpecError(errors)
     resolved = hub.resolve_all(_required(spec), spec.hub_timeout)
     return list(dict.fromkeys(found.note for found in resolved if found.note))
+
+
+def _thread_errors(threads: int | None) -> list[str]:
+    """More threads than the machine has cores: they get in each other's way, and far more of them end the process."""
+    cores = os.cpu_count() or 1
+    if threads is None or threads <= cores:
+        return []
+    return [f"threads={threads}: this machine has {cores} cores; accepted: an integer from 1 to {cores}, or null"]
 
 
 def fetch(spec: RunSpec) -> None:
@@ -136,19 +145,29 @@ def sizes(prepared: Prepared) -> Sizes:
 
 def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
     """Every line that `sizes` refuses a run with, or else the counts; none for a method that looks at the weights."""
-    from baselines import config_errors
+    import baselines
+    from experiments.run import devices
 
     errors = (
-        _precision_errors(prepared.spec) + processes.errors(prepared.spec) + config_errors(prepared.spec.method.config)
+        _precision_errors(prepared.spec)
+        + processes.errors(prepared.spec)
+        + baselines.config_errors(prepared.spec.method.config)
     )
     try:
         errors += prepared.family.check()
         return errors, Sizes() if errors else model_sizes(adapted(prepared.spec, prepared.family.meta()))
     except SpecError as error:
         errors += error.errors
+    except baselines.MethodError as error:
+        errors.append(str(error))
     except NotImplementedError as error:
         if "meta" not in str(error):
             raise
+    except RuntimeError as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        why = " ".join(str(error).split())
+        errors.append(f"method.config: what it adds does not fit the memory here ({why}); accepted: smaller values")
     return errors, Sizes()
 
 

@@ -20,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from baselines import Adapted
+from baselines import Adapted, MethodError
 from experiments.errors import SpecError
 from experiments.families.family import Examples, Family, Metrics, TrainerOptions
 from experiments.run.devices import OneDeviceArguments
@@ -192,7 +192,7 @@ def train(run: TwoRateTrainer, adapted: Adapted, primary: str) -> History:
 def _own_steps(adapted: Adapted, steps: int) -> list[TrainerCallback]:
     try:
         step = adapted.own_step(steps)
-    except ValueError as error:
+    except MethodError as error:
         raise SpecError([" ".join(str(error).split())]) from error
     return [_OwnStep(step)] if step else []
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.configuration.identity import run_folder
+from experiments.configuration.overrides import composition_error
 from experiments.configuration.spec import parse
 from experiments.errors import SpecError
 from experiments.run import preflight, runner
@@ -98,8 +100,8 @@ def _job(overrides: Sequence[str], label: str, composed: Composer, checked: set[
         config = composed(overrides)
         with read_write(config), open_dict(config):
             config.pop("hydra", None)
-    except OmegaConfBaseException as error:
-        raise SpecError([" ".join(str(error).split())]) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SpecError([composition_error(label, error)]) from None
     spec, _ = parse(config)
     said = preflight.reachable(spec)
     prepared = preflight.prepare(spec)

@@ -46,8 +46,9 @@ def run_from_copy(config: DictConfig, to_run: Callable[[], bool]) -> None:
         if not to_run():
             return
     line = CommandLine.of(sys.argv[1:])
-    with writing(config.outputs):
-        copy = copied(Path(config.outputs), line.config_dir)
+    outputs = config.hydra.sweep.dir
+    with writing(outputs):
+        copy = copied(Path(outputs), line.config_dir)
     _announce(copy, config)
     _become(copy, line.with_config_dir(copy / _CONFIG_DIR) if line.config_dir else line)
 

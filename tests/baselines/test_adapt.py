@@ -277,14 +277,18 @@ def test_dead_coordinates_of_unilora_are_those_without_an_index(length: int) -> 
         (
             LoraConfig(target_modules=["qury"]),
             ["classifier"],
-            r"target_modules: \['qury'\].*key, .*query, .*value",
+            r'^method\.config\.target_modules=\["qury"\]: .*accepted: .*key, .*query, .*value',
         ),
-        (LoraConfig(target_modules=["query", "valeu"]), ["classifier"], r"target_modules: \['valeu'\].*value"),
-        (UniLoraConfig(target_modules=".*nothing"), ["classifier"], r"target_modules: '\.\*nothing'.*query"),
-        (LoraConfig(target_modules=["query"]), ["score"], "head: 'score'.*bert, dropout, classifier"),
-        (GPartConfig(d=9999, target_modules=["query"]), ["classifier"], "d: 9999.*N=512"),
-        (BitFit(), ["score"], "head: 'score'.*classifier"),
-        (PromptTuningConfig(num_virtual_tokens=2), ["classifier"], "method.config: PromptTuningConfig"),
+        (LoraConfig(target_modules=["query", "valeu"]), ["classifier"], r'target_modules=\["valeu"\]: .*value'),
+        (UniLoraConfig(target_modules=".*nothing"), ["classifier"], r"target_modules=\.\*nothing: .*query"),
+        (LoraConfig(target_modules=["query"]), ["score"], r"backbone\.head=score: .*bert, dropout, classifier"),
+        (GPartConfig(d=9999, target_modules=["query"]), ["classifier"], r"^method\.config\.d=9999: .*N=512"),
+        (BitFit(), ["score"], r"backbone\.head=score: .*classifier"),
+        (
+            PromptTuningConfig(num_virtual_tokens=2),
+            ["classifier"],
+            r"^method\.config\._target_=peft\.PromptTuningConfig: ",
+        ),
         ("lora", ["classifier"], "method.config: 'lora'.*PeftConfig"),
     ],
 )
@@ -296,7 +300,7 @@ def test_bad_input_is_refused_in_one_line(config: object, head: list[str], messa
 
 def test_a_head_that_peft_would_widen_is_refused() -> None:
     distilbert = BACKBONES["distilbert"]
-    with pytest.raises(ValueError, match=r"head: .*pre_classifier"):
+    with pytest.raises(ValueError, match=r"^backbone\.head=\[classifier\]: .*accepted: .*pre_classifier"):
         adapt(distilbert.new(), LoraConfig(target_modules=distilbert.targets), head=["classifier"], init_seed=0)
 
 

@@ -46,7 +46,7 @@ def test_a_class_that_configures_no_method_is_never_called(tmp_path: Path) -> No
     assert line.startswith("method.config._target_=torch.load: configures no method; accepted: a subclass of peft.Peft")
     with pytest.raises(ValueError, match=r"torch\.load: configures no method"):
         method_config(options)
-    method_config({"_target_": "peft.LoraConfig", "target_modules": ["query"], "rank_pattern": {"query": options}})
+    method_config({"_target_": "peft.LoraConfig", "target_modules": ["query"], "loftq_config": {"query": options}})
     assert not trace.exists()
     pickle.loads(trap.read_bytes())
     assert trace.exists(), "the trap works"
@@ -82,5 +82,12 @@ def test_a_class_of_ones_own_is_accepted(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_value_that_the_class_refuses_is_one_line() -> None:
-    with pytest.raises(ValueError, match=r"method\.config: d: 0; accepted"):
+    with pytest.raises(ValueError, match=r"^method\.config\.d=0: not accepted; accepted: integers from 1 to"):
         method_config({"_target_": "gpart.GPartConfig", "d": 0})
+
+
+def test_a_class_that_needs_an_argument_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "class OwnConfig:\n    def __init__(self, own): ...\n    def selects(self, parameter): ...\n"
+    (tmp_path / "needy_method.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert config_errors({"_target_": "needy_method.OwnConfig"}) == ["method.config.own: missing; accepted: a value"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from schema import console
 from tests.analysis.conftest import record, write
 from tests.conftest import ROOT
 
@@ -69,3 +70,23 @@ def test_bad_input_of_any_encoding_is_one_line() -> None:
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith(rb"error: task=\u2603: ")
+
+
+def test_what_was_not_foreseen_is_a_traceback_that_ends_with_what_to_send(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise KeyError("a slip of ours")
+
+    assert console.run(fail) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-2] == "KeyError: 'a slip of ours'"
+    assert lines[-1].startswith("this is a bug: ")
+    assert "git rev-parse HEAD" in lines[-1]
+
+
+def test_an_error_of_the_disk_that_is_none_of_the_output_is_not_foreseen(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise OSError(5, "Input/output error", "a file")
+
+    assert console.run(fail) == 1
+    assert capfd.readouterr().err.splitlines()[-1].startswith("this is a bug: ")

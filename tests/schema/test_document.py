@@ -38,7 +38,7 @@ def test_every_model_has_its_table() -> None:
 
 def test_a_section_is_a_table_of_keys_with_marks() -> None:
     assert section_table(Outer).splitlines()[2:] == [
-        "| `size` | an integer of at least 1 |  | changes the result | how many |",
+        "| `size` | an integer from 1 to 2147483647 |  | changes the result | how many |",
         '| `text` | a str | `""` | neutral at `""` |  |',
         r"| `inner.path` | a text, or null | `null` | where it ran | a \| b |",
     ]

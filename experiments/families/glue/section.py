@@ -7,8 +7,15 @@ from typing import Annotated, Literal
 from experiments.families.labels import LabelTask
 from experiments.families.sections import FamilySections
 from schema import sections
-from schema.marks import RESULT
+from schema.marks import RESULT, neutral_at
 from schema.values import Count
+
+
+class GlueTask(LabelTask):
+    """A task of classes or numbers for sentences."""
+
+    input_type: Annotated[Literal["text"], neutral_at("text"), "what the input columns hold"] = "text"
+    label_type: Annotated[Literal["class"], neutral_at("class"), "a class or a number"] = "class"
 
 
 class GlueBackbone(sections.Backbone):
@@ -23,7 +30,7 @@ class GlueBackbone(sections.Backbone):
 
 
 SECTIONS = FamilySections(
-    LabelTask,
+    GlueTask,
     GlueBackbone,
     "tokenizer",
     embedded_backbone="embedded-encoder",

@@ -38,6 +38,7 @@ SCORES = (*JUDGING, "unanswered", "loss")
 class MathTask(sections.Task):
     """A task of mathematical reasoning."""
 
+    input_type: Annotated[Literal["text"], neutral_at("text"), "what the input columns hold"] = "text"
     kind: Annotated[AnswerKind, RESULT, _KIND] = "number"
     label_type: Annotated[Literal["text"], RESULT, "a solution to be learnt"] = "text"
     classes: Annotated[None, RESULT, "none"] = None

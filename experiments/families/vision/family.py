@@ -22,20 +22,6 @@ from experiments.families.vision.section import VisionBackbone, VisionTask
 class Vision(Classification[VisionTask, VisionBackbone]):
     """A run on a task of image classification."""
 
-    def check(self) -> list[str]:
-        """See `Family.check`; also every option of augmentation, mixing and evaluation that timm does not have."""
-        groups = {
-            "augmentation": (self.task.augmentation, transforms.TRAINING_OPTIONS),
-            "mixing": (self.task.mixing, transforms.MIXING_OPTIONS),
-            "evaluation": (self.task.evaluation, transforms.EVALUATION_OPTIONS),
-        }
-        return super().check() + [
-            f"task.{group}.{name}: unknown option; accepted: {', '.join(sorted(accepted))}"
-            for group, (options, accepted) in groups.items()
-            for name in options
-            if name not in accepted
-        ]
-
     def with_logits(self, logits: int) -> Pretrained:
         """See `Classification.with_logits`."""
         config = self.weights.config()

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from experiments.families.labels import LabelTask
 from experiments.families.sections import FamilySections
+from experiments.families.vision.options import AUGMENTATION, EVALUATION, MIXING, option_errors
 from schema import sections
 from schema.marks import RESULT
 from schema.values import Count, Flag, Options
@@ -26,6 +27,16 @@ class VisionTask(LabelTask):
     evaluation: Annotated[
         Options, RESULT, "`crop_pct`, `crop_mode`, `interpolation`; by default as the backbone was pretrained"
     ] = Field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """Options that timm does not have, or values that it would not take."""
+        groups = {
+            "augmentation": (self.augmentation, AUGMENTATION),
+            "mixing": (self.mixing, MIXING),
+            "evaluation": (self.evaluation, EVALUATION),
+        }
+        wrong = [line for name, (given, kinds) in groups.items() for line in option_errors(name, given, kinds)]
+        return [*super().problems(), *wrong]
 
 
 class VisionBackbone(sections.Backbone):

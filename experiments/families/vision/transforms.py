@@ -22,6 +22,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import ModelOutput
 
+from experiments.families.vision.options import AUGMENTATION, EVALUATION, MIXING
+
 Transform = Callable[[Image.Image], Tensor]
 Options = Mapping[str, object]
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -33,18 +35,6 @@ TRAINING_DEFAULTS: Options = {
     "color_jitter": None,
 }
 """RandomResizedCrop with torchvision's ranges and a horizontal flip: PAPERS.md, "ViT"."""
-TRAINING_OPTIONS = frozenset(
-    {"no_aug", "train_crop_mode", "scale", "ratio", "interpolation", "hflip", "vflip", "auto_augment"}
-    | {"color_jitter", "color_jitter_prob", "grayscale_prob", "gaussian_blur_prob", "re_prob", "re_mode", "re_count"}
-)
-"""Options of timm.data.create_transform that a training recipe may set."""
-EVALUATION_OPTIONS = frozenset({"crop_pct", "crop_mode", "crop_border_pixels", "interpolation"})
-"""Options of timm.data.create_transform that an evaluation may set."""
-MIXING_OPTIONS = frozenset(
-    {"mixup_alpha", "cutmix_alpha", "cutmix_minmax", "prob", "switch_prob", "mode", "label_smoothing"}
-)
-"""Options of timm.data.Mixup that a training recipe may set."""
-
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
@@ -77,9 +67,9 @@ def training_transform(
             "rand-m9-mstd0.5"), `color_jitter`, `re_prob` (random erasing), `scale`, `ratio` and `interpolation`.
 
     Raises:
-        ValueError: naming an option that is not one of `TRAINING_OPTIONS`.
+        ValueError: naming an option that is not one of `AUGMENTATION`.
     """
-    chosen = {**TRAINING_DEFAULTS, **_checked("augmentation", options, TRAINING_OPTIONS)}
+    chosen = {**TRAINING_DEFAULTS, **_checked("augmentation", options, AUGMENTATION)}
     return _transform(size, statistics, is_training=True, **chosen)
 
 
@@ -89,9 +79,9 @@ def evaluation_transform(
     """From an RGB image, resized and cropped at the centre, to a normalised tensor (3, size, size).
 
     The shorter edge is resized to size / crop_pct. Arguments and errors as in `training_transform`, the options being
-    `EVALUATION_OPTIONS`.
+    `EVALUATION`.
     """
-    chosen = {"crop_pct": statistics.crop_pct, **_checked("evaluation", options, EVALUATION_OPTIONS)}
+    chosen = {"crop_pct": statistics.crop_pct, **_checked("evaluation", options, EVALUATION)}
     return _transform(size, statistics, is_training=False, **chosen)
 
 
@@ -107,12 +97,12 @@ def mixing(classes: int, options: Options) -> Mix | None:
         target probabilities (batch, classes), to be trained on with `soft_target_loss`.
 
     Raises:
-        ValueError: naming an option that is not one of `MIXING_OPTIONS`.
+        ValueError: naming an option that is not one of `MIXING`.
     """
     from timm.data.mixup import Mixup, mixup_target
 
     off = {"mixup_alpha": 0.0, "cutmix_alpha": 0.0, "label_smoothing": 0.0}
-    chosen = {**off, **_checked("mixing", options, MIXING_OPTIONS)}
+    chosen = {**off, **_checked("mixing", options, MIXING)}
     if not (chosen["mixup_alpha"] or chosen["cutmix_alpha"] or chosen.get("cutmix_minmax")):
         return None
     mixup = Mixup(num_classes=classes, **chosen)
@@ -284,9 +274,9 @@ def _transform(size: int, statistics: ImageStatistics, **options: object) -> Tra
     return transform
 
 
-def _checked(where: str, options: Options | None, accepted: frozenset[str]) -> dict[str, object]:
+def _checked(where: str, options: Options | None, accepted: Mapping[str, object]) -> dict[str, object]:
     chosen = dict(options or {})
-    unknown = sorted(chosen.keys() - accepted)
+    unknown = sorted(chosen.keys() - accepted.keys())
     if unknown:
         raise ValueError(f"{where}: {', '.join(unknown)}: unknown; accepted: {', '.join(sorted(accepted))}")
     return chosen

@@ -39,7 +39,6 @@ def test_every_command_says_what_it_does(module: object, capsys: pytest.CaptureF
     ("error", "status", "said"),
     [
         (SpecError(["a=1: wrong", "b=2: wrong"]), 2, "error: a=1: wrong\nerror: b=2: wrong\n"),
-        (FileNotFoundError("x: no such folder"), 2, "error: x: no such folder\n"),
         (RunFailed("head on glue/sst2: diverged"), 1, "error: head on glue/sst2: diverged\n"),
         (Interrupted(15), 143, "error: ended by SIGTERM; what has been recorded stays\n"),
         (Interrupted(2), 130, "error: ended by SIGINT; what has been recorded stays\n"),
@@ -54,3 +53,16 @@ def test_what_goes_wrong_is_a_line_and_a_status(
     monkeypatch.setattr("experiments.commands.status_command._execute", fail)
     assert commands.main(["status"]) == status
     assert capsys.readouterr().err == said
+
+
+def test_a_file_that_a_command_misses_itself_is_a_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: argparse.Namespace) -> int:
+        raise LookupError("a slip of ours")
+
+    monkeypatch.setattr("experiments.commands.status_command._execute", fail)
+    assert commands.main(["status"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2:-1] == ["LookupError: a slip of ours"]
+    assert lines[-1].startswith("this is a bug: ")

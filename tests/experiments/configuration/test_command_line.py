@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf.errors import ConfigKeyError
 
 from experiments import cli
 from experiments.configuration.command_line import CommandLine
@@ -106,3 +107,64 @@ def test_another_folder_of_groups_takes_the_place_of_the_one_given(flags: list[s
 def test_what_is_of_one_run_goes_with_no_sweep(flag: str) -> None:
     (line,) = override_errors(["-m", flag, "job", "seed=0,1"] if flag == "-c" else ["-m", flag, "seed=0,1"])
     assert line.startswith("--multirun (-m): with --cfg")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--nosuch"], "--nosuch: unknown flag; accepted: --cfg, "),
+        (["-m", "-x"], "-x: unknown flag; accepted: "),
+        (["--cfg", "nosuch"], "--cfg=nosuch: not accepted; accepted: job, hydra, all"),
+        (["--cfg"], "--cfg=: not accepted; accepted: job, hydra, all"),
+        (["--info=nosuch"], "--info=nosuch: not accepted; accepted: all, config, "),
+        (["--config-dir"], "--config-dir: without a value; accepted: --config-dir=VALUE"),
+        (["-cd", "/nowhere", "seed=1"], "--config-dir=/nowhere: no such folder; accepted: an existing folder"),
+        (["-cp", "DIR"], "-cp=DIR: the configuration is conf/; accepted: --config-dir=DIR"),
+        (["--config-name=nosuch"], "--config-name=nosuch: no such file ("),
+        (["hydra.searchpath=[file:///nowhere]"], "hydra.searchpath=/nowhere: no such folder; accepted: "),
+        (["hydra.searchpath=DIR"], "hydra.searchpath=DIR: not accepted; accepted: a list of folders"),
+        (["hydra.searchpath=[1]"], "hydra.searchpath=[1]: not accepted; accepted: a list of folders"),
+    ],
+)
+def test_a_flag_that_is_none_or_has_a_wrong_value_is_one_line(words: list[str], line: str) -> None:
+    (found,) = override_errors(words)
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize("words", [["--info", "seed=1"], ["seed=1", "-i"], ["--info", "--cfg=job"]])
+def test_info_alone_takes_no_override_for_its_value(words: list[str]) -> None:
+    line = CommandLine.of(words)
+    assert line.errors() == []
+    assert {"--info=all", "-i=all"} & {*line.words}
+    assert line.overrides == tuple(word for word in words if word == "seed=1")
+
+
+def test_an_error_that_hydra_knows_is_no_refusal_where_it_is_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConfigKeyError("a key of ours")
+
+    for module, words in (("runner", ["seed=1"]), ("preflight", ["-m", "seed=1,2"])):
+        monkeypatch.setattr(f"experiments.run.{module}.{'run' if module == 'runner' else 'prepare'}", fail)
+        monkeypatch.setattr(sys, "argv", ["run.py", "profile=embedded", "task=glue/sst2", *words])
+        assert cli.main() == 1
+        printed = capsys.readouterr().err
+        assert "Traceback (most recent call last)" in printed
+        assert "ConfigKeyError: a key of ours" in printed
+        assert printed.splitlines()[-1].startswith("this is a bug: ")
+        assert "error: " not in printed
+
+
+def test_a_tilde_is_the_home_for_hydra_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    made = []
+    monkeypatch.setattr("experiments.run.runner.run", lambda spec, *_, **__: made.append(spec.outputs))
+    monkeypatch.setattr("experiments.run.preflight.sizes", lambda _: None)
+    words = ["-m", "profile=embedded", "task=glue/sst2", "method=head", 'outputs="~/x"']
+    answered(words, monkeypatch, capsys)
+    assert made == [str(tmp_path / "home" / "x")]
+    assert not (tmp_path / "~").exists()

@@ -65,6 +65,26 @@ def test_its_groups_are_accepted_with_the_flag_and_refused_without(flag: str, fo
     ]
 
 
+@pytest.mark.parametrize("scheme", ["file://", ""])
+def test_the_folders_of_the_searchpath_are_searched_as_well(scheme: str, folder: Path) -> None:
+    place = str(folder).replace("'", "\\'")
+    assert override_errors([f"hydra.searchpath=['{scheme}{place}']", *MINE]) == []
+    (line,) = override_errors([f"hydra.searchpath=['{scheme}{place}']", "method=fourie"])
+    assert "did you mean fourier?" in line
+
+
+def test_a_folder_is_relative_to_where_the_command_is_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert override_errors(["-cd", folder.name, *MINE]) == []
+
+
+def test_a_primary_configuration_of_ones_own_includes_that_of_the_suite(folder: Path) -> None:
+    (folder / "own.yaml").write_text("defaults: [config, _self_]\nd: 0\n", encoding="utf-8")
+    (line,) = override_errors([f"--config-dir={folder}", "-cn", "own"])
+    assert line.startswith("d=0: not accepted")
+    assert override_errors([f"--config-dir={folder}", "-cn", "own", "d=5"]) == []
+
+
 def test_its_prompts_are_found(folder: Path) -> None:
     words = ["task=math/gsm8k", "task.prompt=of-a-test"]
     assert override_errors([f"--config-dir={folder}", *words]) == []

@@ -14,6 +14,7 @@ import pytest
 
 from experiments.configuration import digests
 from experiments.configuration.digests import file_digest
+from experiments.errors import SpecError
 
 LARGE = digests.SMALL + 10
 
@@ -130,3 +131,12 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
     path = written(tmp_path / "weights")
     assert file_digest(path) == file_digest(path) == expected(path)
     assert len(reads) == 2
+
+
+def test_the_cache_may_be_below_a_home_that_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GPART_CACHE", "~/x")
+    assert digests.cache_folder() == tmp_path / "x"
+    monkeypatch.setenv("GPART_CACHE", "~nosuchuser/x")
+    with pytest.raises(SpecError, match=r"^GPART_CACHE=~nosuchuser/x: .*; accepted: "):
+        digests.cache_folder()

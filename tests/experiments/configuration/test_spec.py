@@ -51,7 +51,7 @@ def test_embedded_tasks_never_pass_for_the_real_ones() -> None:
 def test_d_must_be_a_positive_integer(value: str) -> None:
     with pytest.raises(SpecError) as refusal:
         spec(f"d={value}")
-    assert refusal.value.errors == [f"d={value}: not accepted; accepted: an integer of at least 1, or null"]
+    assert refusal.value.errors == [f"d={value}: not accepted; accepted: an integer from 1 to 2147483647, or null"]
 
 
 def test_all_errors_come_at_once() -> None:
@@ -89,7 +89,7 @@ def test_what_was_meant_is_suggested_behind_a_plus() -> None:
 def test_infinity_is_no_value_of_a_recipe(key: str) -> None:
     with pytest.raises(SpecError) as refusal:
         spec(f"recipe.{key}=inf")
-    assert refusal.value.errors[0].startswith(f"recipe.{key}=inf: not accepted; accepted: a finite number")
+    assert refusal.value.errors[0].startswith(f"recipe.{key}=inf: not accepted; accepted: a number ")
 
 
 def test_wrong_overrides_are_named_together_with_what_exists() -> None:
@@ -123,3 +123,25 @@ def test_something_that_is_no_override_is_refused() -> None:
     errors = override_errors(["gpart"])
     assert len(errors) == 1
     assert errors[0].startswith("gpart: not an override")
+
+
+def test_classes_are_smoothed_and_numbers_are_not() -> None:
+    assert override_errors(["task=glue/sst2", "recipe.label_smoothing=0.1"]) == []
+    assert override_errors(["task=glue/stsb", "recipe.label_smoothing=0.1"]) == [
+        "recipe.label_smoothing=0.1: task=glue/stsb has numbers for labels; accepted: 0"
+    ]
+    assert (
+        override_errors(["task=math/gsm8k", "backbone=causal", "backbone.hub=a/b", "recipe.label_smoothing=0.1"]) == []
+    )
+
+
+def test_a_negative_zero_makes_no_other_run() -> None:
+    assert spec("recipe.weight_decay=-0.0", "recipe.dropout=-0.0") == spec(
+        "recipe.weight_decay=0.0", "recipe.dropout=0.0"
+    )
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", ".x", "a b", ""])
+def test_what_becomes_the_name_of_a_folder_is_a_name(name: str) -> None:
+    errors = override_errors(["recipe=default", f"method.name='{name}'", f"task.name='{name}'"])
+    assert [line.partition("=")[0] for line in errors] == ["method.name", "task.name"]

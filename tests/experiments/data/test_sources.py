@@ -375,3 +375,11 @@ def test_real_data(shared_data, name):
 def test_qnli_without_its_training_rows_is_refused(shared_data):
     (error,) = errors("glue/qnli", local(shared_data))
     assert "no file of split train" in error
+
+
+def test_a_column_that_is_not_generated_is_refused() -> None:
+    data = Data.model_validate({"source": "embedded"})
+    assert errors("glue/rte", data, "task.inputs=[sentence1,nosuch]", "task.label=gold") == [
+        "task.inputs=nosuch: no such column of the generated glue/rte; accepted: sentence1, sentence2, label, idx",
+        "task.label=gold: no such column of the generated glue/rte; accepted: sentence1, sentence2, label, idx",
+    ]
