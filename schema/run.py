@@ -26,6 +26,7 @@ class RunSpec(Section, Generic[TaskT, BackboneT]):
     seed: Annotated[SeedValue, NEUTRAL, "sets all of `seeds`"]
     d: Annotated[Count | None, NEUTRAL, "the capacity; it stands where the method keeps it"] = None
     plan: Annotated[Flag, NEUTRAL, "print sizes, counts and memory instead of running"]
+    check: Annotated[Flag, NEUTRAL, "read, load and build all that a run needs, try one batch, and stop"] = False
     test: Annotated[Flag, RESULT, "false: leave the test split alone, as a trial of a search does"]
     rerun: Annotated[Flag, NEUTRAL, "run again what is recorded"]
     resume: Annotated[Flag, NEUTRAL, "keep the state of training after each epoch, and go on from it"] = False
@@ -58,9 +59,17 @@ class RunSpec(Section, Generic[TaskT, BackboneT]):
         """The task as tables print it: a generated task never passes for the real one."""
         return f"embedded/{self.task.name}" if self.data.source == "embedded" else self.task.name
 
+    @property
+    def records(self) -> bool:
+        """Whether anything is run and recorded, rather than planned or checked alone."""
+        return not (self.plan or self.check)
+
     def problems(self) -> list[str]:
-        """Smoothing of classes where there are none."""
+        """A plan and a check at once, and smoothing of classes where there are none."""
+        lines = ["check=true: plan=true loads nothing; accepted: one of them"] if self.plan and self.check else []
         smoothing, regression = self.recipe.label_smoothing, self.task.label_type == "class" and not self.task.classes
-        if not smoothing or not regression:
-            return []
-        return [f"recipe.label_smoothing={smoothing}: task={self.task.name} has numbers for labels; accepted: 0"]
+        if smoothing and regression:
+            lines.append(
+                f"recipe.label_smoothing={smoothing}: task={self.task.name} has numbers for labels; accepted: 0"
+            )
+        return lines

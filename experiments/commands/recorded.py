@@ -31,7 +31,7 @@ def again(config: Mapping[str, object], where: Path) -> RunSpec:
     """
     task = config.get("task")
     section = spec_of(str(task.get("family")) if isinstance(task, Mapping) else "")
-    own = {**raised(section, config), "plan": False, "rerun": False}
+    own = {**raised(section, config), "plan": False, "check": False, "rerun": False}
     if errors := validation.errors(section, own):
         raise SpecError(f"{where}: {line}" for line in errors)
     refuse_code(own)

@@ -16,7 +16,7 @@ One run, or with -m every combination of several values, recorded below outputs/
 
 groups (conf/, one YAML file for each choice):
 {groups}
-keys: seed, d (the capacity), outputs, plan, rerun, ... (conf/base.yaml); recipe.*, task.*, backbone.*, method.config.*
+keys: seed, d (capacity), outputs, plan, check, ... (conf/base.yaml); recipe.*, task.*, backbone.*, method.config.*
 
 flags:
   -m, --multirun        several values: seed=0,1,2 method=gpart,lora
@@ -30,6 +30,7 @@ examples:
   python run.py profile=embedded task=math/gsm8k recipe.epochs=1 recipe.learning_rate=0.05
   python run.py method=gpart task=glue/sst2 d=23040                # RoBERTa-base from the hub, the paper's recipe
   python run.py plan=true method=gpart task=glue/sst2              # sizes and memory; downloads nothing
+  python run.py check=true profile=embedded task=glue/sst2         # reads, loads and builds everything; trains nothing
   python run.py profile=local local=FOLDER backbone=minilm-l6 method=gpart task=glue/sst2
   python run.py data=local data.path=IMAGES task=vision/folder method=gpart
   python run.py method=gpart task=glue/sst2 diagnostics=isometry   # measures the map as well

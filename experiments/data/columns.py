@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+_IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+"""An image that is not decoded, as the `datasets` library holds it."""
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -35,8 +39,18 @@ def as_ids(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def as_images(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """A column of images as structs of the bytes of a file and its path; None where it holds something else."""
-    try:
-        return column.cast(pa.struct({"bytes": pa.binary(), "path": pa.string()}))
-    except pa.ArrowException:
+    """A column of image files, whose bytes stand alone or in structs, as structs of `bytes` and `path`.
+
+    A row without bytes is null; None where the column holds no bytes at all, but paths, pixels or something else.
+    """
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
+    if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+        column = pc.struct_field(column, "bytes")
+    if not any(is_kind(column.type) for is_kind in kinds):
         return None
+    return pa.chunked_array([_images(chunk) for chunk in column.cast(pa.binary()).chunks], _IMAGE)
+
+
+def _images(contents: pa.Array) -> pa.StructArray:
+    parts = [contents, pa.nulls(len(contents), pa.string())]
+    return pa.StructArray.from_arrays(parts, fields=list(_IMAGE), mask=pc.is_null(contents))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from experiments.configuration.digests import file_digest
-from experiments.data import files, image_folders, layouts, shards
+from experiments.data import files, image_folders, image_layout, layouts, shards
 from experiments.data.data_set import FROM_FOLDER, Classes, DataSet
 from experiments.data.image_folders import ImageSplit, class_names
 from experiments.data.references import Reference, content
@@ -42,7 +42,9 @@ class LocalSource(Source):
     @property
     def notes(self) -> list[str]:
         """See `Source.notes`."""
-        found = [note for split in self._found.values() if isinstance(split, TableSplit) for note in split.notes()]
+        images = {name: split.root for name, split in self._found.items() if isinstance(split, ImageSplit)}
+        found = image_layout.notes(self.folder, images) if images else []
+        found += [note for split in self._found.values() for note in split.notes()]
         return [*super().notes, *(f"{self.where}: {note}" for note in found)]
 
     @property
@@ -60,15 +62,14 @@ class LocalSource(Source):
         if isinstance(self.data_set.classes, list):
             return self.data_set.classes
         split = self._first_split
-        names = class_names(self.folder / split)
-        if not names:
+        if split not in self._image_folders:
             raise SpecError(
                 [
-                    f"{self.where}: no folder {split} in {self.folder} with a folder for each class; accepted: "
-                    f"{image_folders.ACCEPTED}"
+                    f"{self.where}: no folder {split} in {self.folder} with a folder for each class"
+                    f"{image_layout.advice(self.folder)}; accepted: {image_folders.ACCEPTED}"
                 ]
             )
-        return names
+        return class_names(self._image_folders[split])
 
     @cached_property
     def folder(self) -> Path:
@@ -78,7 +79,8 @@ class LocalSource(Source):
             SpecError: if none does, or the path leads nowhere.
         """
         splits = self.data_set.needed
-        accepted = f"accepted: a folder with {' and '.join(splits)} as {files.ACCEPTED}"
+        images = "SPLIT/CLASS/*.jpg (or .png, ...), or as " if self.data_set.input_type == "image" else ""
+        accepted = f"accepted: a folder with {' and '.join(splits)} as {images}{files.ACCEPTED}"
         try:
             root = Path(self._path).expanduser()
             if not root.is_dir():
@@ -87,10 +89,23 @@ class LocalSource(Source):
             raise SpecError([f"{self.where}: no such folder ({_reason(error)}); {accepted}"]) from error
         places = self._places(root)
         for place in places:
-            if any(_holds(place, split) for split in splits):
+            if self._images_in(place) or any(_holds(place, split) for split in splits):
                 return place
         looked = ", ".join(map(str, places))
         raise SpecError([f"{self.where}: no split of {self.data_set.task} in {looked}{self._there(root)}; {accepted}"])
+
+    @cached_property
+    def _image_folders(self) -> dict[str, Path]:
+        """The splits that are folders of images, and where they are."""
+        return self._images_in(self.folder)
+
+    def _images_in(self, folder: Path) -> dict[str, Path]:
+        if self.data_set.input_type != "image":
+            return {}
+        try:
+            return image_layout.split_folders(folder, self.data_set.needed)
+        except files.FileError as error:
+            raise self._refusal(error) from error
 
     def _places(self, root: Path) -> list[Path]:
         """Folders that may hold the rows, the nearest first: named as the task, as on the hub, or not at all."""
@@ -158,18 +173,19 @@ class LocalSource(Source):
         return self._found[name]
 
     def _look_for(self, name: str) -> TableSplit | ImageSplit:
-        if class_names(self.folder / name):
-            return ImageSplit(self.data_set, self.folder / name, self.class_names)
+        if name in self._image_folders:
+            return ImageSplit(self.data_set, self._image_folders[name], self.class_names)
         try:
             paths = layouts.local_files(self.folder, name)
         except files.FileError as error:
             raise self._refusal(error) from error
         if not paths:
+            accepted = image_folders.ACCEPTED if self._image_folders else files.ACCEPTED
             keys = [self.data_set.split_key(run) for run, own in self.data_set.splits.items() if own == name]
             raise SpecError(
                 [
                     f"{self.where}: no file of split {name} in {self.folder}{self._there(self.folder)}; accepted: "
-                    f"{files.ACCEPTED}; or {keys[0]}=SPLIT"
+                    f"{accepted}; or {keys[0]}=SPLIT"
                 ]
             )
         return TableSplit(self.data_set, name, paths)
@@ -179,10 +195,13 @@ class LocalSource(Source):
 
     def _there(self, folder: Path) -> str:
         """What is in a folder in place of a split, as the end of a sentence."""
+        advice = image_layout.advice(folder) if self.data_set.input_type == "image" else ""
         try:
             names = sorted(path.name for path in folder.iterdir())
         except OSError:
             return ""
+        if advice:
+            return advice
         return f", which has {shorten(shards.listed(names))}" if names else ", which is empty"
 
     def _split_errors(self, name: str) -> list[str]:
@@ -196,7 +215,8 @@ class LocalSource(Source):
     def _count_errors(self, folder: Path) -> list[str]:
         """A folder of images with another number of classes than the task has."""
         expected, split = self.data_set.classes, self._first_split
-        found = len(class_names(folder / split))
+        images = self._image_folders.get(split)
+        found = len(class_names(images)) if images else 0
         if not isinstance(expected, int) or found in (0, expected):
             return []
         return [f"{self.where}: split {split} in {folder} has {found} classes; accepted: {expected}"]
@@ -204,7 +224,7 @@ class LocalSource(Source):
 
 def _holds(folder: Path, split: str) -> bool:
     try:
-        return bool(layouts.local_files(folder, split)) or bool(class_names(folder / split))
+        return bool(layouts.local_files(folder, split))
     except files.FileError:
         return True
 

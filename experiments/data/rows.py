@@ -74,8 +74,10 @@ def _ids(table: pa.Table) -> tuple[pa.ChunkedArray, list[str]]:
 def _input(data_set: DataSet, table: pa.Table, name: str, ids: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[str]]:
     column = columns.as_text(table[name]) if data_set.input_type == "text" else columns.as_images(table[name])
     if column is None:
-        accepted = "text in UTF-8" if data_set.input_type == "text" else "the bytes of an image file, with its path"
-        return table[name], [f"column {name} holds {shorten(str(table[name].type))}; accepted: {accepted}"]
+        accepted = {"text": "text in UTF-8", "image": "the bytes of an image file, alone or as `bytes` of a struct"}
+        return table[name], [
+            f"column {name} holds {shorten(str(table[name].type))}; accepted: {accepted[data_set.input_type]}"
+        ]
     return column, _row_errors(f"null in column {name}", pc.is_null(column).to_numpy(), ids, "a value in every row")
 
 

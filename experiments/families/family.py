@@ -44,6 +44,14 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """How long the inputs of a split are: tokens of the longest before any is cut, and how many are cut."""
+
+    tokens: int
+    cut: int
+
+
+@dataclass(frozen=True)
 class TrainerOptions:
     """What `transformers.Trainer` is given beside the recipe.
 
@@ -175,6 +183,10 @@ class Family(ABC, Generic[TaskT, BackboneT]):
             rows: with inputs, label and `example_id`.
             split: "train" for rows to be trained on; any other name for rows to be scored.
         """
+
+    def longest(self, rows: datasets.Dataset, split: str) -> Lengths | None:
+        """How long the inputs of rows are that `examples` were made of; None where they are no tokens."""
+        return None
 
     @abstractmethod
     def trainer_options(self) -> TrainerOptions:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
 import torch
 
 from baselines import Adapted
 from experiments import diagnostics
 from experiments.configuration.spec import stored
-from experiments.data import sources
 from experiments.diagnostics.snapshots import Snapshots
 from experiments.errors import SpecError
-from experiments.families.family import Examples, Family, save
+from experiments.families.family import save
 from experiments.records import provenance, record
 from experiments.run import (
     determinism,
@@ -32,6 +29,7 @@ from experiments.run import (
     training,
 )
 from experiments.run.preflight import Prepared
+from experiments.run.subject import Subject, load
 from schema.diagnostics import Diagnostics
 from schema.plan import Plan
 from schema.record import Cost, Error, Metrics, Record, RoundTrip
@@ -116,47 +114,24 @@ def _measure(plan: Plan, folder: Path, result: Record) -> None:
         _report(spec, subject, snapshots, folder, result)
 
 
-def _report(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: Record) -> None:
+def _report(spec: RunSpec, subject: Subject, snapshots: Snapshots, folder: Path, result: Record) -> None:
     _score(spec, subject, folder, result)
     # What follows proves and explains the result; its memory is no part of the run's cost.
     result.cost.peak_memory_bytes = provenance.peak_memory_bytes()
     _save(spec, subject, snapshots, folder, result)
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What a run trains and scores.
-
-    Attributes:
-        family: of the task.
-        rows: by split: `train`, `selection`, tests.
-        examples: what the model is given of them, by split.
-        adapted: the model, on its device.
-    """
-
-    family: Family
-    rows: dict[str, datasets.Dataset]
-    examples: dict[str, Examples]
-    adapted: Adapted
-
-
-def _load(prepared: Prepared, result: Record) -> _Subject:
-    started, spec, family = time.perf_counter(), prepared.spec, prepared.family
-    splits = sources.load(prepared.source, spec)
-    result.provenance.data_fingerprint = splits.fingerprints()
-    if processes.leads():
-        print(*(f"note: {note}" for note in splits.notes), sep="\n", end="\n" if splits.notes else "")
-    rows = {"train": splits.train, "selection": splits.selection, **(splits.tests if spec.test else {})}
-    examples = {name: family.examples(part, name) for name, part in rows.items()}
-    adapted = preflight.adapted(spec, family.load(spec.seeds.head))
-    result.sizes = preflight.model_sizes(adapted)
-    result.sizes.runtime_state_bytes = adapted.runtime_state_bytes
-    adapted.model.to(devices.device())
+def _load(prepared: Prepared, result: Record) -> Subject:
+    started = time.perf_counter()
+    subject = load(prepared)
+    result.provenance.data_fingerprint = subject.fingerprints
+    result.sizes = preflight.model_sizes(subject.adapted)
+    result.sizes.runtime_state_bytes = subject.adapted.runtime_state_bytes
     result.cost.load_seconds = time.perf_counter() - started
-    return _Subject(family, rows, examples, adapted)
+    return subject
 
 
-def _train(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: Record) -> bool:
+def _train(spec: RunSpec, subject: Subject, snapshots: Snapshots, folder: Path, result: Record) -> bool:
     """Whether training left an epoch to go on with; the model is at that epoch."""
     adapted, family, examples = subject.adapted, subject.family, subject.examples
     states = _states(spec, adapted, folder, result)
@@ -190,7 +165,7 @@ def _count_cost(cost: Cost, history: training.History, counts_tokens: bool) -> N
         cost.tokens_per_second = history.tokens / seconds if counts_tokens else None
 
 
-def _score(spec: RunSpec, subject: _Subject, folder: Path, result: Record) -> None:
+def _score(spec: RunSpec, subject: Subject, folder: Path, result: Record) -> None:
     """Predict and score every split but the training rows."""
     started = time.perf_counter()
     predictions = {
@@ -206,7 +181,7 @@ def _score(spec: RunSpec, subject: _Subject, folder: Path, result: Record) -> No
     result.diagnostics = _noted(result.diagnostics, subject.family.notes())
 
 
-def _save(spec: RunSpec, subject: _Subject, snapshots: Snapshots, folder: Path, result: Record) -> None:
+def _save(spec: RunSpec, subject: Subject, snapshots: Snapshots, folder: Path, result: Record) -> None:
     """The checkpoint, diagnostics and the round trip, which comes last as it may leave a model that is half merged."""
     adapted, family, examples, checkpoint = subject.adapted, subject.family, subject.examples, folder / "checkpoint"
     adapted.save(checkpoint)
@@ -227,7 +202,7 @@ def _noted(before: Diagnostics, measured: Mapping[str, object]) -> Diagnostics:
     return Diagnostics.model_validate(record.strict({**before.model_dump(by_alias=True), **measured}))
 
 
-def _round_trip(spec: RunSpec, subject: _Subject, checkpoint: Path) -> RoundTrip:
+def _round_trip(spec: RunSpec, subject: Subject, checkpoint: Path) -> RoundTrip:
     if not spec.round_trip:
         return roundtrip.skipped("round_trip=false")
     return roundtrip.round_trip(

@@ -125,7 +125,8 @@ def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepa
         return Prepared(spec, source, backbone, key, Identity())
     errors = source.errors() + backbone.errors()
     if errors:
-        raise SpecError(errors + _fit(Prepared(spec, source, backbone, key, Identity()))[0])
+        misfits, _ = _fit(Prepared(spec, source, backbone, key, Identity()))
+        raise SpecError(dict.fromkeys(errors + misfits))
     return Prepared(
         spec, source, backbone, key, Identity(hashed=covered(spec, source.reference(), backbone.reference()))
     )

@@ -1,7 +1,8 @@
-"""What a run prints at its end, and what `plan=true` prints instead of running."""
+"""What a run prints at its end, and what `plan=true` and `check=true` print instead of running."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.errors import shorten
@@ -55,19 +56,41 @@ def plan_report(spec: RunSpec, sizes: Sizes) -> str:
     """Counts and memory of a run that has not been made."""
     if sizes.trainable is None or sizes.total is None or sizes.theta is None:
         return f"plan: {spec.method.name} looks at the weights: nothing can be counted without them"
-    trainable, total = sizes.trainable, sizes.total
-    states = 3 * trainable  # gradient and AdamW's two moments
-    rows = {
-        "recipe": spec.recipe.name,
+    rows = {"recipe": spec.recipe.name, **size_lines(sizes)}
+    title = f"plan: {spec.method.name} on {spec.task_name}, {spec.backbone.name} (nothing loaded or run)"
+    return "\n".join([title, *(f"  {name:<10} {text}" for name, text in rows.items())])
+
+
+def size_lines(sizes: Sizes) -> dict[str, str]:
+    """Counts and memory of a model whose values have been counted, by what is counted."""
+    assert sizes.trainable is not None
+    assert sizes.total is not None
+    assert sizes.theta is not None
+    states = 3 * sizes.trainable  # gradient and AdamW's two moments
+    return {
         "theta": f"{sizes.theta:,} trainable values of the method",
         "head": f"{sizes.head:,} trainable values of the head",
         "adapted": f"{sizes.adapted_weights:,} weights that the method may change",
         "backbone": f"{sizes.total:,} parameters in all",
-        "checkpoint": f"{_megabytes(trainable)} of values, {_megabytes(sizes.theta)} without the head",
-        "memory": f"{_megabytes(total + states)} for weights, gradients and AdamW; activations come on top",
+        "checkpoint": f"{_megabytes(sizes.trainable)} of values, {_megabytes(sizes.theta)} without the head",
+        "memory": f"{_megabytes(sizes.total + states)} for weights, gradients and AdamW; activations come on top",
     }
-    title = f"plan: {spec.method.name} on {spec.task_name}, {spec.backbone.name} (nothing loaded or run)"
-    return "\n".join([title, *(f"  {name:<10} {text}" for name, text in rows.items())])
+
+
+def aligned(rows: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+    """A table as lines of text: the first column to the left, the others to the right, below their heads.
+
+    Args:
+        rows: pairs of head and cell, the same heads in each row.
+    """
+    lines = [[head for head, _ in rows[0]], *([cell for _, cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(map(_padded, line, [-max(10, widths[0]), *widths[1:]])) for line in lines]
+
+
+def _padded(text: str, width: int) -> str:
+    """The text to the right of so many columns; of a negative number of them to the left."""
+    return text.rjust(width) if width >= 0 else text.ljust(-width)
 
 
 def _megabytes(values: int) -> str:

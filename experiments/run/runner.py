@@ -27,7 +27,7 @@ def run(spec: RunSpec, notices: Sequence[str] = (), wait: bool = True) -> Record
         wait: for a process that carries this very run out already, rather than raise `Busy`.
 
     Returns:
-        the run's record; None where only the plan was asked for.
+        the run's record; None where only a plan or a check was asked for.
 
     Raises:
         SpecError: if the run is refused; nothing has been recorded.
@@ -41,6 +41,9 @@ def run(spec: RunSpec, notices: Sequence[str] = (), wait: bool = True) -> Record
     if spec.plan:
         print(plan_report(spec, preflight.sizes(prepared)))
         return None
+    if spec.check:
+        _check(prepared)
+        return None
     folder = run_folder(spec, prepared.id)
     result, remark = recorded(spec, folder), "already recorded, not run again (rerun=true runs it)"
     if result is None:
@@ -53,6 +56,15 @@ def run(spec: RunSpec, notices: Sequence[str] = (), wait: bool = True) -> Record
     if result.outcome != "ok":
         raise RunFailed(failure(result, folder))
     return result
+
+
+def _check(prepared: Prepared) -> None:
+    """Print what a run is made of, all of it loaded and tried."""
+    preflight.sizes(prepared)
+    preflight.fetch(prepared.spec)
+    from experiments.run.check import check
+
+    print(check(prepared))
 
 
 def known(folder: Path) -> Record | None:

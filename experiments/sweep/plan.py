@@ -46,7 +46,7 @@ class Job:
     @property
     def record(self) -> Record | None:
         """The record of the run where it need not be made; None where it is to be made."""
-        return None if self.spec.plan else runner.recorded(self.spec, self.folder)
+        return runner.recorded(self.spec, self.folder) if self.spec.records else None
 
 
 def planned(overrides: Sequence[Sequence[str]], composed: Composer) -> list[Job]:

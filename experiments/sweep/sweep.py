@@ -120,9 +120,9 @@ def _sum_up(jobs: Sequence[Job], errors: dict[Job, Exception]) -> None:
 
 def _line(job: Job, error: Exception | None) -> str | None:
     """Why a job did not end ok; None where it did."""
-    record = None if job.spec.plan else runner.known(job.folder)
+    record = runner.known(job.folder) if job.spec.records else None
     if record is not None and (error is None or isinstance(error, RunFailed)):
         return None if record.outcome == "ok" else runner.failure(record, job.folder)
     if error is None:
-        return None if job.spec.plan else f"{job.name}: nothing is recorded"
+        return f"{job.name}: nothing is recorded" if job.spec.records else None
     return f"{job.name}: {' '.join(str(error).split())}"

@@ -11,6 +11,7 @@ from experiments.configuration.overrides import CONF
 from experiments.configuration.spec import parse
 from experiments.records import record
 from experiments.run import execute, preflight, runner
+from experiments.run.subject import Subject
 from schema.record import Record
 from schema.run import RunSpec
 
@@ -38,7 +39,7 @@ def folder_of(outputs: Path, identity: str) -> Path:
     return path.parent
 
 
-def loaded(spec: RunSpec) -> execute._Subject:
+def loaded(spec: RunSpec) -> Subject:
     """A run up to the point where it would train."""
     prepared = preflight.prepare(spec)
     return execute._load(prepared, record.blank(prepared.plan(spec)))

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from experiments.families.classification import Classification, labelled
-from experiments.families.family import Examples, TrainerOptions
+from experiments.families.family import Examples, Lengths, TrainerOptions
 from experiments.families.glue.pooled import PooledClassifier
 from experiments.families.glue.section import GlueBackbone
 from experiments.families.pretrained import Pretrained, require_positions
@@ -59,6 +59,12 @@ class Glue(Classification[Task, GlueBackbone]):
             return {**tokenizer(*texts, truncation=True, max_length=max_length), "labels": batch[label]}
 
         return rows.map(tokens, batched=True, remove_columns=rows.column_names, keep_in_memory=True, desc="Tokenizing")
+
+    def longest(self, rows: datasets.Dataset, split: str) -> Lengths:
+        """See `Family.longest`."""
+        texts = [list(rows[column][:]) for column in self.task.inputs]
+        lengths = [len(ids) for ids in self.tokenizer(*texts, verbose=False)["input_ids"]]
+        return Lengths(max(lengths), sum(length > self.backbone.max_length for length in lengths))
 
     def trainer_options(self) -> TrainerOptions:
         """See `Family.trainer_options`."""

@@ -19,7 +19,7 @@ from transformers.utils.logging import tqdm
 from baselines import Adapted
 from experiments.data.weights import Weights
 from experiments.errors import SpecError
-from experiments.families.family import Classes, Examples, Family, Metrics, Predictions, TrainerOptions
+from experiments.families.family import Classes, Examples, Family, Lengths, Metrics, Predictions, TrainerOptions
 from experiments.families.math import answers, examples, generation, generation_vllm, scoring
 from experiments.families.math.examples import IGNORED, EncodingReport
 from experiments.families.math.section import MathBackbone, MathTask, TestSet
@@ -43,6 +43,7 @@ class Math(Family[MathTask, MathBackbone]):
         super().__init__(spec, weights, classes)
         self.prompt = self.task.prompt
         self._notes: dict[str, JsonValue] = {}
+        self._lengths: dict[str, Lengths] = {}
 
     def check(self) -> list[str]:
         """See `Family.check`."""
@@ -79,9 +80,14 @@ class Math(Family[MathTask, MathBackbone]):
         )
         self._notes[split] = report.as_record()
         self._require_room(report, split)
+        self._lengths[split] = Lengths(report.longest, report.longer_than_context)
         if split == "train" and self.task.packing:
             encoded = examples.pack(encoded, self._context)
         return encoded
+
+    def longest(self, rows: datasets.Dataset, split: str) -> Lengths:
+        """See `Family.longest`: of question and solution together."""
+        return self._lengths[split]
 
     def trainer_options(self) -> TrainerOptions:
         """See `Family.trainer_options`; what is measured before the first step is kept as epoch 0."""

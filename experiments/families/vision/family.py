@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 
 import datasets
-from PIL import Image
 from transformers import AutoModelForImageClassification, PreTrainedModel, default_data_collator
 
-from experiments.errors import SpecError
 from experiments.families.classification import Classification, labelled
 from experiments.families.family import Examples, TrainerOptions
 from experiments.families.pretrained import Pretrained
 from experiments.families.vision import backbones, transforms
+from experiments.families.vision.decoding import require_images
 from experiments.families.vision.fused import split_qkv
 from experiments.families.vision.positions import resized
 from experiments.families.vision.section import VisionBackbone, VisionTask
@@ -49,13 +47,14 @@ class Vision(Classification[VisionTask, VisionBackbone]):
         return model
 
     def examples(self, rows: datasets.Dataset, split: str) -> Examples:
-        """Images as tensors, decoded and transformed when they are asked for.
+        """Images as tensors, decoded and transformed when they are asked for; here all are decoded once, as a trial.
 
         Raises:
-            SpecError: if a row's image is none, with their number and the first one's id.
+            SpecError: if images cannot be decoded, with their number and the first ones' ids.
         """
-        column = self.task.inputs[0]
-        _require_images(rows, column, f"task={self.task.name}: split {split}")
+        column, data = self.task.inputs[0], self.spec.data
+        where = f"data.path={data.path}" if data.source == "local" else f"task={self.task.name}"
+        require_images(rows, column, f"{where}: split {split}")
         folder = self.weights.folder()  # first: the configuration is that of its files once they are there
         config = self.weights.config()
         size, statistics = backbones.image_size(self.backbone, config), backbones.image_statistics(folder, config)
@@ -78,31 +77,6 @@ class Vision(Classification[VisionTask, VisionBackbone]):
             callbacks=(transforms.SetEpoch(),),
             counts_tokens=False,
         )
-
-
-def _require_images(rows: datasets.Dataset, column: str, where: str) -> None:
-    """Refuse rows whose bytes are no image; a file's header and checksums are looked at, its pixels are not."""
-    encoded = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    broken = [index for index, row in enumerate(encoded) if not _is_image(row[column]["bytes"])]
-    if broken:
-        first = rows.select_columns(["example_id"])[broken[0]]["example_id"]
-        raise SpecError(
-            [
-                f"{where}: {len(broken)} rows whose column {column} holds no image, the first at example id {first}; "
-                "accepted: the bytes of an image file in every row"
-            ]
-        )
-
-
-def _is_image(content: bytes | None) -> bool:
-    if not content:
-        return False
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.verify()
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises on bytes that are not what they say
-        return False
-    return True
 
 
 FAMILY = Vision

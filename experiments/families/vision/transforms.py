@@ -251,13 +251,14 @@ class SetEpoch(TrainerCallback):
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The image in RGB: grey values three times, palettes looked up, transparency dropped.
+    """The image in RGB: grey values three times, palettes looked up, transparency dropped; it loses that itself.
 
     Raises:
         ValueError: for more than 8 bits a channel, which Pillow would clip to white.
     """
     if image.mode in _DEEP_MODES:
         raise ValueError(f"its mode is {image.mode}, more than 8 bits a channel")
+    image.info.pop("transparency", None)  # of a palette, which Pillow would warn of
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

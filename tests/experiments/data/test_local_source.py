@@ -193,7 +193,7 @@ def test_a_number_of_classes_takes_the_names_of_the_training_images(images: Path
     (images / "test" / "cat").rename(images / "test" / "elk")
     (extra, missing) = of("vision/folder", images, "task.classes=2").errors()
     assert "classes that are not the task's (elk)" in extra
-    assert "lacks the classes cat" in missing
+    assert "lacks classes (cat)" in missing
     (line, *_) = of("vision/folder", images, "task.classes=37").errors()
     assert line == f"data.path={images}: split train in {images} has 2 classes; accepted: 37"
 

@@ -100,7 +100,7 @@ def test_an_image_that_is_none_is_refused_before_training(
 ) -> None:
     broken = copied(image_folder, tmp_path)
     (broken / "train" / "dark" / "3.png").write_bytes(b"no picture")
-    with pytest.raises(SpecError, match=r"1 rows whose column image holds no image.*dark/3\.png"):
+    with pytest.raises(SpecError, match=r"1 rows whose column image holds no image that can be read: dark/3\.png"):
         run(*images, f"data.path={broken}", "method=head")
     assert not (tmp_path / "outputs").exists()
 
@@ -109,8 +109,8 @@ def test_an_image_that_is_none_is_refused_before_training(
     ("change", "complaint"),
     [
         ("extra", r"classes that are not the task's \(purple\)"),
-        ("missing", "lacks the classes striped"),
-        ("empty", "split test has no rows"),
+        ("missing", r"lacks classes \(striped\)"),
+        ("empty", r"has classes without an image \(bright, dark, striped\)"),
     ],
 )
 def test_splits_that_do_not_fit_the_classes(
