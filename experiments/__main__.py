@@ -18,6 +18,7 @@ from experiments.commands import (
     status_command,
 )
 from experiments.errors import RunFailed, SpecError
+from experiments.fuzz import fuzz_command
 from experiments.run import signals
 from schema import console
 from schema.console import complain
@@ -32,6 +33,7 @@ COMMANDS = (
     search_command,
     bench_command,
     chaos_command,
+    fuzz_command,
 )
 """Modules of commands; each registers its parsers, with `execute` as what the command does and its exit status."""
 
