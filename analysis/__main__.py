@@ -18,6 +18,7 @@ from analysis import (
 from analysis.records import InputError, read_runs
 from analysis.report import all_command, report_command
 from schema import console
+from schema.arguments import Parser
 
 COMMANDS = (
     table_command,
@@ -58,7 +59,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    parser = Parser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in COMMANDS:
         module.register(commands)

@@ -21,6 +21,7 @@ from experiments.errors import RunFailed, SpecError
 from experiments.fuzz import fuzz_command
 from experiments.run import signals
 from schema import console
+from schema.arguments import Parser
 from schema.console import complain
 
 COMMANDS = (
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    parser = Parser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         module.register(commands)

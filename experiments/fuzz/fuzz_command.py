@@ -9,24 +9,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 
 from experiments.commands.options import choices, count
-from experiments.fuzz import images, settings, texts, weights
+from experiments.fuzz import commands, images, settings, syntax, texts, weights
 from experiments.fuzz.case import Case, Observed, Outcome, judged
 
 SECTIONS: Mapping[str, Callable[[random.Random], Iterator[Case]]] = {
     "keys": settings.cases,
+    "groups": syntax.cases,
     "text": texts.cases,
     "images": images.cases,
     "math": texts.math_cases,
     "weights": weights.cases,
+    "commands": commands.cases,
 }
 """The kinds of input, each with what makes its cases."""
 _LINES = 3
 """So many lines of what was printed are told of a fault."""
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    own = commands.add_parser("fuzz", help="give wrong input of every kind, and judge what is said to it")
+    own = parsers.add_parser("fuzz", help="give wrong input of every kind, and judge what is said to it")
     own.add_argument("--cases", type=count, default=1000, metavar="N", help="how many; default: %(default)s")
     own.add_argument("--seed", type=int, default=0, help="of which cases; default: %(default)s")
     own.add_argument("--only", type=choices(tuple(SECTIONS)), default=tuple(SECTIONS), help=f"of {','.join(SECTIONS)}")

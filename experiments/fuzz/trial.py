@@ -10,7 +10,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +27,6 @@ from experiments.records.record import RECORD
 _ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 120
 """After so long a case is ended."""
-_LOOK_SECONDS = 0.002
 _IMPORTED = (
     "experiments.families.glue.family",
     "experiments.families.vision.family",
@@ -119,22 +117,14 @@ def _status(case: Case, folder: Path) -> int | None:
     child = os.fork()
     if not child:
         os._exit(_ended(case, folder))
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(_LOOK_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return None if status == -signal.SIGALRM else status
 
 
 def _ended(case: Case, folder: Path) -> int:
     """Be the process of a case; its exit status."""
     try:
-        os.setsid()
+        signal.alarm(_SECONDS)
         for name, descriptor in (("stdout", 1), ("stderr", 2)):
             os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
         sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w"), encoding="utf-8") for number in (1, 2))

@@ -136,7 +136,7 @@ def sizes(prepared: Prepared) -> Sizes:
 
 def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
     """Every line that `sizes` refuses a run with, or else the counts; none for a method that looks at the weights."""
-    from baselines import config_errors
+    from baselines import MethodError, config_errors
 
     errors = (
         _precision_errors(prepared.spec) + processes.errors(prepared.spec) + config_errors(prepared.spec.method.config)
@@ -146,6 +146,8 @@ def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
         return errors, Sizes() if errors else model_sizes(adapted(prepared.spec, prepared.family.meta()))
     except SpecError as error:
         errors += error.errors
+    except MethodError as error:  # of the modules that train anew, looked up in the backbone's model
+        errors.append(" ".join(str(error).split()))
     except NotImplementedError as error:
         if "meta" not in str(error):
             raise

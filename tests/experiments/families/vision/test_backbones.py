@@ -218,6 +218,7 @@ def test_a_library_that_is_not_the_folders_is_refused(folders):
 def test_a_convolutional_model_takes_any_size(tmp_path):
     config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], num_labels=3)
     ResNetForImageClassification(config).save_pretrained(tmp_path)
+    (tmp_path / PREPROCESSOR).write_text(json.dumps({"image_mean": MEAN, "image_std": STD}))
     model = vision("transformers", tmp_path, 5, image_size=48).load(head_seed=0)
     assert model(images(48)).logits.shape == (3, 5)
 
