@@ -70,7 +70,7 @@ def _unless_empty(folder: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
         yield
     finally:
-        outputs.take_away(folder, created)
+        outputs.take_away(folder, [path for path in created if path.is_dir()])
 
 
 def _jobs(count: int) -> str:
