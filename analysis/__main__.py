@@ -54,7 +54,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         if error.filename is None and console.output_fails():
             raise
-        console.complain([f"{error.filename or 'a file'}: cannot be written ({error.strerror})"])
+        console.complain([console.refusal(error)])
         return 2
 
 

@@ -56,8 +56,14 @@ def _main(words: list[str]) -> int:
     try:
         with signals.raised():
             return int(chosen.execute(chosen))
-    except (SpecError, FileNotFoundError) as error:
-        return _said(getattr(error, "errors", [str(error)]), 2)
+    except SpecError as error:
+        return _said(error.errors, 2)
+    except FileNotFoundError as error:
+        return _said([console.refusal(error) if error.filename else str(error)], 2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _said([console.refusal(error)], 2)
     except RunFailed as error:
         return _said([str(error)], 1)
     except signals.Interrupted as error:

@@ -47,6 +47,12 @@ def _in_one(text: str) -> str:
     return text.translate({ord(end): end.encode("unicode_escape").decode() for end in _LINE_ENDS if end in text})
 
 
+def refusal(error: OSError) -> str:
+    """What the disk refuses, in a line."""
+    place = error.filename2 or error.filename or "a file"
+    return f"{place}: {error.strerror}; accepted: a place that can be read, or written to"
+
+
 def name_faults(faults: Iterable[Fault]) -> int:
     """Name the files that were set aside; the exit status says whether there are any."""
     lines = [str(fault) for fault in faults]

@@ -16,7 +16,6 @@ _RESULTS = Path(__file__).resolve().parents[2] / "results"
 _VALUES: tuple[object, ...] = (None, "", "text", -1, 1e308, [], [1], {}, {"a": None}, True, "x" * 5000)
 _READERS: tuple[tuple[Program, tuple[str, ...]], ...] = (
     ("experiments", ("status", "outputs")),
-    ("experiments", ("clean", "outputs")),
     ("experiments", ("mirror", "outputs")),
     ("analysis", ("tables", "outputs")),
     ("analysis", ("report", "outputs")),
