@@ -43,11 +43,16 @@ class Preprocessor(BaseModel):
         return values
 
     @property
+    def lacks_sizes(self) -> bool:
+        """Whether there is a centre crop, and nothing says of what."""
+        return bool(self.do_center_crop and not self.crop_pct and None in (self.size, self.crop_size))
+
+    @property
     def crop(self) -> float:
         """The part of the image that an evaluation sees; 1 without a centre crop."""
         if self.crop_pct:
             return self.crop_pct
-        if not self.do_center_crop or self.size is None or self.crop_size is None:
+        if self.size is None or self.crop_size is None:
             return 1.0
         return _shorter(self.crop_size) / _shorter(self.size)
 
@@ -69,6 +74,8 @@ def image_statistics(folder: Path, key: str) -> ImageStatistics:
     except ValidationError as error:
         why = first_error(error).partition("; accepted")[0]
         raise SpecError([f"{key}: {PREPROCESSOR} is damaged ({why}); {_ACCEPTED}"]) from error
+    if found.lacks_sizes:
+        raise SpecError([f"{key}: {PREPROCESSOR} is damaged (do_center_crop without size and crop_size); {_ACCEPTED}"])
     mean, std = tuple(found.image_mean), tuple(found.image_std)
     return ImageStatistics(mean, std, _INTERPOLATIONS[found.resample], found.crop)
 

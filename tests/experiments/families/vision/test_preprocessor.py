@@ -35,6 +35,7 @@ def test_what_a_sound_file_says(tmp_path: Path) -> None:
         ("{", "content"),
         ("[]", "content"),
         ("{}", "image_mean: missing"),
+        (json.dumps(SOUND | {"do_center_crop": True}), "do_center_crop without size and crop_size"),
         *(
             (json.dumps(SOUND | changes), next(iter(changes)))
             for changes in (
