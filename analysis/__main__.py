@@ -18,6 +18,7 @@ from analysis import (
 from analysis.records import InputError, read_runs
 from analysis.report import all_command, report_command
 from schema import console
+from schema.arguments import Parser
 
 COMMANDS = (
     table_command,
@@ -53,12 +54,12 @@ def _main(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         if error.filename is None and console.output_fails():
             raise
-        console.complain([f"{error.filename or 'a file'}: cannot be written ({error.strerror})"])
+        console.complain([console.refusal(error)])
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    parser = Parser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in COMMANDS:
         module.register(commands)

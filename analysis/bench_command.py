@@ -15,23 +15,26 @@ from analysis.render import markdown
 from analysis.table_command import FORMATS
 from schema.folder import Fault
 
+OUT = Path("outputs", "bench")
+"""Where `python -m experiments bench` writes: records in a folder that is kept apart stay alone there."""
+
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
     bench = commands.add_parser("bench", help="what methods cost: time over a baseline's, memory, bytes")
     bench.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a bench record, or a folder of them")
-    bench.add_argument("--out", metavar="FOLDER", type=Path, help="where the files go (default: beside the records)")
+    bench.add_argument(
+        "--out", metavar="FOLDER", type=Path, default=OUT, help="where the files go; default: %(default)s"
+    )
     bench.add_argument("--format", **names(FORMATS, "format"))
     bench.set_defaults(execute=_execute)
 
 
 def _execute(options: argparse.Namespace) -> list[Fault]:
-    first = options.paths[0]
-    beside = first if first.is_dir() else first.parent
     found = read_benches(options.paths)
     if not found.kept:
         raise InputError(map(str, found.faults))
-    write_bench(found.kept, options.out or beside, options.format)
+    write_bench(found.kept, options.out, options.format)
     return found.faults
 
 

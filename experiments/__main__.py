@@ -18,8 +18,10 @@ from experiments.commands import (
     status_command,
 )
 from experiments.errors import RunFailed, SpecError
+from experiments.fuzz import fuzz_command
 from experiments.run import signals
 from schema import console
+from schema.arguments import Parser
 from schema.console import complain
 
 COMMANDS = (
@@ -32,6 +34,7 @@ COMMANDS = (
     search_command,
     bench_command,
     chaos_command,
+    fuzz_command,
 )
 """Modules of commands; each registers its parsers, with `execute` as what the command does and its exit status."""
 
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    parser = Parser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         module.register(commands)
@@ -55,6 +58,10 @@ def _main(words: list[str]) -> int:
             return int(chosen.execute(chosen))
     except SpecError as error:
         return _said(error.errors, 2)
+    except OSError as error:
+        if error.filename is None or isinstance(error, FileNotFoundError):
+            raise
+        return _said([console.refusal(error)], 2)
     except RunFailed as error:
         return _said([str(error)], 1)
     except signals.Interrupted as error:

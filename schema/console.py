@@ -15,6 +15,8 @@ from schema.folder import Fault
 
 _SIGNS = {"±": "+-", "θ": "theta", "ᵀ": "^T", "Δ": "D", "λ": "lambda", "≥": ">=", "≤": "<=", "²": "^2"}
 _ERRORS = "signs"
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""All that `str.splitlines` takes for one."""
 
 BUG = (
     "this is a bug: nothing above says what to do otherwise; report it with all lines from Traceback on, the version "
@@ -59,7 +61,18 @@ def complain(lines: Iterable[str]) -> None:
     """One line on standard error for each thing that is wrong."""
     with contextlib.suppress(OSError):
         for line in lines:
-            print(f"error: {line}", file=sys.stderr, flush=True)
+            print(f"error: {_in_one(line)}", file=sys.stderr, flush=True)
+
+
+def _in_one(text: str) -> str:
+    """A text in one line: what a value holds of line ends is shown as it would be typed."""
+    return text.translate({ord(end): end.encode("unicode_escape").decode() for end in _LINE_ENDS if end in text})
+
+
+def refusal(error: OSError) -> str:
+    """What the disk refuses, in a line."""
+    place = error.filename2 or error.filename or "a file"
+    return f"{place}: {error.strerror}; accepted: a place that can be read, or written to"
 
 
 def name_faults(faults: Iterable[Fault]) -> int:

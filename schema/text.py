@@ -8,11 +8,11 @@ def one_line(text: object, most: int = 500) -> str:
 
     Args:
         text: is shown as `str` gives it.
-        most: characters that are left of a longer one.
+        most: characters that are left of a longer one: its begin, and its end, which says what would be accepted.
     """
     line = str(text)
     if len(line) > most:
-        line = line[: most - 3] + "..."
+        line = f"{line[: most - 3 - most // 3]}...{line[-(most // 3) :]}"
     if line.isprintable():
         return line
     words = " ".join(line.split())

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from experiments.chaos.aftermath import differences
 from experiments.chaos.witness import Witness, runs
+from experiments.commands.options import count, not_negative
 from experiments.errors import SpecError
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +31,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command and its options."""
     own = commands.add_parser("chaos", help="kill a sweep at random, and compare it with one that was left alone")
     own.add_argument("folder", type=Path, help="a new folder, for the records of both sweeps")
-    own.add_argument("--jobs", type=int, default=12, help="runs of the sweep, a multiple of 3; default: %(default)s")
-    own.add_argument("--kills", type=int, default=20, help="default: %(default)s")
+    own.add_argument("--jobs", type=count, default=12, help="runs of the sweep, a multiple of 3; default: %(default)s")
+    own.add_argument("--kills", type=not_negative, default=20, help="default: %(default)s")
     own.add_argument("--seed", type=int, default=0, help="of the times and victims; default: %(default)s")
     own.set_defaults(execute=_execute)
 

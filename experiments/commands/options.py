@@ -12,8 +12,21 @@ def count(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: if it is none.
     """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: accepted: an integer of at least 1")
+    return _whole(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """A number of at least 0.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text}: accepted: an integer of at least {least}")
     return int(text)
 
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.commands.options import count
+from experiments.commands.options import count, not_negative
 
 if TYPE_CHECKING:
     from experiments.commands.reevaluate import Reloaded
@@ -36,7 +36,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     harness = commands.add_parser(
         "lm-eval", parents=[trained, rows], help="score a run on math with lm-eval's gsm8k task"
     )
-    harness.add_argument("--few-shot", type=int, metavar="N", help="examples in the prompt; default: lm-eval's own 5")
+    harness.add_argument(
+        "--few-shot", type=not_negative, metavar="N", help="examples in the prompt; default: lm-eval's own 5"
+    )
     harness.set_defaults(execute=_lm_eval)
     _register_score(commands)
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from experiments.commands.options import names
+from experiments.errors import RunFailed
 from schema.console import name_faults
 
 
@@ -24,5 +25,8 @@ def _execute(chosen: argparse.Namespace) -> int:
 
     found = space(chosen.name, chosen.methods)
     records = run_search(found, chosen.overrides, chosen.outputs)
+    if not records.kept:
+        name_faults(records.faults)
+        raise RunFailed(f"search={chosen.name}: none of its trials has left a record; see above")
     print(best(found, records.kept))
     return name_faults(records.faults) or int(any(record.outcome != "ok" for record in records.kept))

@@ -10,7 +10,22 @@ from transformers import AutoConfig, PretrainedConfig
 from experiments.data.requirements import CONFIGURATION
 from experiments.errors import SpecError
 from schema.sections import Backbone
-from schema.validation import nearest
+from schema.validation import nearest, shown
+
+_SIZES = (
+    *(
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+    ),
+    *("vocab_size", "max_position_embeddings", "image_size", "patch_size", "num_channels"),
+)
+"""Keys by the names that transformers' classes have in common."""
+_MOST = {"num_hidden_layers": 2000}
+"""Layers are built one by one, even without memory: more would take minutes before anything is said."""
 
 
 def over(folder: Path, backbone: Backbone, key: str) -> PretrainedConfig:
@@ -28,7 +43,11 @@ def over(folder: Path, backbone: Backbone, key: str) -> PretrainedConfig:
     """
     if not (folder / CONFIGURATION).is_file():
         raise SpecError([f"{key}: no {CONFIGURATION} in it; accepted: a folder with one"])
-    stored = _made(lambda: AutoConfig.from_pretrained(folder), f"{key}: {CONFIGURATION}", "one that transformers reads")
+    stored = _made(
+        lambda: AutoConfig.from_pretrained(folder, trust_remote_code=False),
+        f"{key}: {CONFIGURATION}",
+        "one that transformers reads",
+    )
     given = dict(backbone.architecture or {})
     wanted = given.pop("model_type", stored.model_type)
     if wanted != stored.model_type:
@@ -39,10 +58,11 @@ def over(folder: Path, backbone: Backbone, key: str) -> PretrainedConfig:
             ]
         )
     if not given:
-        return stored
+        return _sized(stored, f"{key}: {CONFIGURATION}: ")
     _require_known(given, stored)
     values, _ = PretrainedConfig.get_config_dict(folder)
-    return _made(lambda: type(stored).from_dict({**values, **given}), _shown(given), "what transformers reads")
+    made = _made(lambda: type(stored).from_dict({**values, **given}), _shown(given), "what transformers reads")
+    return _sized(made, "backbone.architecture.")
 
 
 def alone(backbone: Backbone, key: str) -> PretrainedConfig:
@@ -61,7 +81,30 @@ def alone(backbone: Backbone, key: str) -> PretrainedConfig:
         raise SpecError([f"backbone.architecture.model_type=null: missing for {key}; accepted: a type of transformers"])
     what = f"backbone.architecture.model_type={model_type}"
     _require_known(given, _made(lambda: AutoConfig.for_model(model_type), what, "a type of transformers"))
-    return _made(lambda: AutoConfig.for_model(model_type, **given), _shown(given), "what transformers reads")
+    made = _made(lambda: AutoConfig.for_model(model_type, **given), _shown(given), "what transformers reads")
+    return _sized(made, "backbone.architecture.")
+
+
+def _sized(config: PretrainedConfig, prefix: str) -> PretrainedConfig:
+    """The configuration, which transformers takes with sizes that no model has.
+
+    Raises:
+        SpecError: one line for each of them; `prefix` comes before its name.
+    """
+    values = {name: getattr(config, name, None) for name in _SIZES}
+    parts = {name: value if isinstance(value, list | tuple) else [value] for name, value in values.items()}
+    wrong = [name for name, found in parts.items() if not all(part is None or _is_size(name, part) for part in found)]
+    if wrong:
+        raise SpecError(
+            f"{prefix}{name}={shown(values[name])}: no size; accepted: an integer of at least 1"
+            + (f" and at most {_MOST[name]}" if name in _MOST else "")
+            for name in wrong
+        )
+    return config
+
+
+def _is_size(name: str, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST.get(name, value)
 
 
 def _require_known(given: Iterable[str], config: PretrainedConfig) -> None:

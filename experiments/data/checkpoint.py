@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 from safetensors import SafetensorError, safe_open
@@ -71,7 +72,7 @@ class Checkpoint:
         if (self.folder / WEIGHTS).is_file() or not (self.folder / INDEX).is_file():
             return [self.folder / WEIGHTS]
         try:
-            shards = set(json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+            shards = set(_mapping(self.folder / INDEX)["weight_map"].values())
             outside = [shard for shard in shards if Path(shard).name != shard]
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ValueError(f"{INDEX} is damaged ({type(error).__name__}: {error})") from error
@@ -95,18 +96,18 @@ class Checkpoint:
     def _configuration_problems(self) -> Iterator[str]:
         if (self.folder / ADAPTER).is_file():
             yield f"{ADAPTER} in it: an adapter would be loaded on top of the weights, or others in their place"
-        try:
-            config = json.loads((self.folder / CONFIGURATION).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not (self.folder / CONFIGURATION).is_file():
             yield f"no {CONFIGURATION} in it"
-            return
-        except (OSError, ValueError) as error:
-            yield f"{CONFIGURATION} is damaged ({error})"
-            return
-        if not isinstance(config, dict):
-            yield f"{CONFIGURATION} is damaged (no mapping)"
-        elif "transformers_weights" in config:
-            yield f"{CONFIGURATION} names weights of its own (transformers_weights)"
+        for path in (self.folder / name for name in CONFIGURATIONS):
+            if not path.is_file():
+                continue
+            try:
+                values = _mapping(path)
+            except (OSError, ValueError) as error:
+                yield f"{path.name} is damaged ({error})"
+                continue
+            if path.name == CONFIGURATION and "transformers_weights" in values:
+                yield f"{CONFIGURATION} names weights of its own (transformers_weights)"
 
     def _weight_problems(self) -> Iterator[str]:
         try:
@@ -139,6 +140,21 @@ def some(names: Sequence[str]) -> str:
     """The first names, and how many there are where that is not all of them."""
     shown = ", ".join(names[:_SOME])
     return shown if len(names) <= _SOME else f"{shown} and {len(names) - _SOME} more"
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """What a JSON file holds.
+
+    Raises:
+        OSError, ValueError: if it cannot be read, or is no mapping.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(values, dict):
+        raise ValueError("no mapping")
+    return values
 
 
 def _shapes(path: Path) -> list[tuple[str, tuple[int, ...]]]:

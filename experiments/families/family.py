@@ -122,7 +122,8 @@ class Family(ABC, Generic[TaskT, BackboneT]):
         self.require_head(model)
         present = self.weights.present()
         checkpoint = self.weights.checkpoint(present) if present else None
-        if checkpoint and not checkpoint.errors():
+        if present and checkpoint and not checkpoint.errors():
+            self.require_processor(present)
             shapes = checkpoint.shapes()
             with quiet():
                 info = pretrained.rehearse(shapes)
@@ -132,7 +133,7 @@ class Family(ABC, Generic[TaskT, BackboneT]):
     def _on_meta(self, pretrained: Pretrained) -> PreTrainedModel:
         try:
             return pretrained.on_meta()
-        except (ValueError, KeyError) as error:  # how models refuse a size, and a name of theirs
+        except Exception as error:  # each model refuses a size, or a name of its parts, in its own way
             key = "backbone.architecture" if self.backbone.architecture else f"{self.weights.key}: config.json"
             why, kind = " ".join(str(error).split()), pretrained.config.model_type
             raise SpecError([f"{key}: no {kind} model can be built ({why}); accepted: values that fit"]) from error
@@ -150,6 +151,7 @@ class Family(ABC, Generic[TaskT, BackboneT]):
         checkpoint = self.weights.checkpoint(folder)
         if errors := checkpoint.errors():
             raise SpecError(errors)
+        self.require_processor(folder)
         pretrained = self.pretrained()
         with torch.random.fork_rng(), quiet():
             torch.manual_seed(head_seed)
@@ -157,6 +159,17 @@ class Family(ABC, Generic[TaskT, BackboneT]):
             model = self.around(loaded)
         self._require_fit(model, pretrained, info, checkpoint.shapes())
         return model
+
+    @abstractmethod
+    def require_processor(self, folder: Path) -> None:
+        """Refuse weights whose tokenizer or image processor cannot be used.
+
+        Args:
+            folder: of the weights.
+
+        Raises:
+            SpecError: saying why.
+        """
 
     def require_head(self, model: PreTrainedModel) -> None:
         """Refuse a model with a new head that `backbone.head` does not name, and which would stay random.

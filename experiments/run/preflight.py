@@ -159,8 +159,8 @@ def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
         return errors, Sizes() if errors else model_sizes(adapted(prepared.spec, prepared.family.meta()))
     except SpecError as error:
         errors += error.errors
-    except baselines.MethodError as error:
-        errors.append(str(error))
+    except baselines.MethodError as error:  # of the modules that train anew, looked up in the backbone's model
+        errors.append(" ".join(str(error).split()))
     except NotImplementedError as error:
         if "meta" not in str(error):
             raise

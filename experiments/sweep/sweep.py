@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn
 
 from experiments.errors import RunFailed, SpecError
-from experiments.records import lock
+from experiments.records import lock, outputs
 from experiments.run import runner
 from experiments.sweep.plan import Composer, Job, planned
 
@@ -59,11 +59,18 @@ def to_run(overrides: Sequence[Sequence[str]], composed: Composer) -> bool:
 
 @contextlib.contextmanager
 def _unless_empty(folder: Path) -> Iterator[None]:
-    """Take away a folder that Hydra's launchers make and no job has used."""
-    there = folder.exists()
-    yield
-    if not there and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    """Make a folder, as Hydra's launchers do without a word for what the disk refuses; take it away if no job uses it.
+
+    Raises:
+        SpecError: if it cannot be made.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with outputs.writing(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        outputs.take_away(folder, [path for path in created if path.is_dir()])
 
 
 def _jobs(count: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.bench import read_benches
+from analysis.bench_command import OUT
 from tests.analysis.conftest import record, write
 
 FILES = ["bench.csv", "bench.md", "bench.tex"]
@@ -18,6 +19,12 @@ FILES = ["bench.csv", "bench.md", "bench.tex"]
 LORA = [[1.0, 1.0, 5.0], [1.1, 1.1, 1.1], [10.0, 10.0, 10.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
 OURS = [[2.0, 2.0, 2.0], [2.3, 2.3, 2.3], [20.0, 20.0, 20.0], [2.2, 2.2, 2.2], [2.0, 2.0, 2.0]]
 SIZES = {"peak_bytes": 3 << 20, "trainable": 12, "theta": 8, "adapted_weights": 1000, "state_bytes": 4000}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --out files go below the folder in which the command is given."""
+    monkeypatch.chdir(tmp_path)
 
 
 def timed(turns: list[list[float]], part: str, update: float | None = None, **more: Any) -> dict[str, Any]:
@@ -90,7 +97,7 @@ def put(folder: Path, content: Any, name: str = "small") -> Path:
 
 
 def lines(folder: Path) -> dict[str, dict[str, str]]:
-    with (folder / "bench.csv").open(newline="") as file:
+    with (folder / OUT / "bench.csv").open(newline="") as file:
         return {line["method"]: line for line in csv.DictReader(file)}
 
 
@@ -118,15 +125,16 @@ def test_tables_are_printed_and_written_in_every_format(tmp_path: Path, capsys: 
     path = put(tmp_path, bench())
     assert main(["bench", str(path)]) == 0
     printed = capsys.readouterr().out
-    assert sorted(p.name for p in tmp_path.iterdir()) == [*FILES, path.name]
-    assert (tmp_path / "bench.md").read_text() in printed
+    assert sorted(p.name for p in (tmp_path / OUT).iterdir()) == FILES
+    assert {p.name for p in tmp_path.iterdir()} == {"outputs", path.name}, "nothing is written beside the records"
+    assert (tmp_path / OUT / "bench.md").read_text() in printed
     (row,) = (line.split("|") for line in printed.splitlines() if line.startswith("| gpart "))
     cells = [cell.strip() for cell in row[1:-1]]
     assert cells == ["gpart", "2,200", "2.000 [2.000, 2.200]", "2,200", "0.25", "0.5", "3", "4,000", "4", "123,456"]
     assert "| not applicable | " in printed  # full fine-tuning has nothing to merge
     assert "a processor" in printed
     assert "commit 0123456789ab with uncommitted changes" in printed
-    tex = (tmp_path / "bench.tex").read_text()
+    tex = (tmp_path / OUT / "bench.tex").read_text()
     assert r"\toprule" in tex
     assert r"\shortstack{over\\lora} & " in tex
     gpart = lines(tmp_path)["gpart"]
@@ -150,7 +158,7 @@ def test_records_of_one_setting_stand_together_and_of_others_apart(tmp_path: Pat
     put(tmp_path, bench(provenance__git_sha=None), "second")
     put(tmp_path, attached(), "init")
     assert main(["bench", str(tmp_path)]) == 0
-    text = (tmp_path / "bench.md").read_text()
+    text = (tmp_path / OUT / "bench.md").read_text()
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert titles == ["## init, targets all", "## small, targets query"]
     rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines() if line.startswith("|")]
@@ -178,7 +186,7 @@ def test_records_that_are_not_alike_are_refused_in_one_line(
     assert line.startswith("error: first, second: differ in ")
     assert named in line
     assert "accepted in one table: records of one setting, device, thread count and machine" in line
-    assert not (tmp_path / "bench.md").exists()
+    assert not (tmp_path / OUT / "bench.md").exists()
 
 
 def test_a_setting_of_more_methods_is_the_same_setting(tmp_path: Path) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import inspect
 from functools import cached_property
+from pathlib import Path
 
 import datasets
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from experiments.families import tokenizer
 from experiments.families.classification import Classification, labelled
 from experiments.families.family import Examples, Lengths, TrainerOptions
 from experiments.families.glue.pooled import PooledClassifier
@@ -30,7 +31,11 @@ class Glue(Classification[Task, GlueBackbone]):
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The backbone's own tokenizer."""
-        return AutoTokenizer.from_pretrained(self.weights.folder())
+        return tokenizer.loaded(self.weights.folder(), self.weights.key)
+
+    def require_processor(self, folder: Path) -> None:
+        """See `Family.require_processor`: a tokenizer, with the token that fills a batch up."""
+        tokenizer.require_token(tokenizer.loaded(folder, self.weights.key), "pad_token", self.weights.key)
 
     def with_logits(self, logits: int) -> Pretrained:
         """See `Classification.with_logits`: of pooled states the encoder alone is pretrained."""
@@ -51,14 +56,16 @@ class Glue(Classification[Task, GlueBackbone]):
         """Token ids with `labels`; longer inputs are cut at max_length tokens, padding is left to the batch."""
 
         # Not through self: the library hashes all that the function refers to.
-        tokenizer, inputs, label = self.tokenizer, self.task.inputs, self.task.label
+        words, inputs, label = self.tokenizer, self.task.inputs, self.task.label
         max_length = self.backbone.max_length
 
         def tokens(batch: dict[str, list[object]]) -> dict[str, list[object]]:
             texts = (batch[column] for column in inputs)
-            return {**tokenizer(*texts, truncation=True, max_length=max_length), "labels": batch[label]}
+            return {**words(*texts, truncation=True, max_length=max_length), "labels": batch[label]}
 
-        return rows.map(tokens, batched=True, remove_columns=rows.column_names, keep_in_memory=True, desc="Tokenizing")
+        found = rows.map(tokens, batched=True, remove_columns=rows.column_names, keep_in_memory=True, desc="Tokenizing")
+        tokenizer.require_known(found, self.weights.config(), self.weights.key)
+        return found
 
     def longest(self, rows: datasets.Dataset, split: str) -> Lengths:
         """See `Family.longest`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -13,12 +14,13 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
 from baselines import Adapted
 from experiments.data.weights import Weights
 from experiments.errors import SpecError
+from experiments.families import tokenizer
 from experiments.families.family import Classes, Examples, Family, Lengths, Metrics, Predictions, TrainerOptions
 from experiments.families.math import answers, examples, generation, generation_vllm, scoring
 from experiments.families.math.examples import IGNORED, EncodingReport
@@ -59,7 +61,11 @@ class Math(Family[MathTask, MathBackbone]):
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The backbone's own tokenizer."""
-        return AutoTokenizer.from_pretrained(self.weights.folder())
+        return tokenizer.loaded(self.weights.folder(), self.weights.key)
+
+    def require_processor(self, folder: Path) -> None:
+        """See `Family.require_processor`: a tokenizer, with the token that ends a text."""
+        tokenizer.require_token(tokenizer.loaded(folder, self.weights.key), "eos_token", self.weights.key)
 
     def pretrained(self) -> Pretrained:
         """See `Family.pretrained`; a language model has no new head."""
@@ -78,6 +84,7 @@ class Math(Family[MathTask, MathBackbone]):
         encoded, report = examples.encode(
             pairs, self.tokenizer, context=self._context, loss=self.task.loss, keep=self.task.keep
         )
+        tokenizer.require_known(encoded, self.weights.config(), self.weights.key)
         self._notes[split] = report.as_record()
         self._require_room(report, split)
         self._lengths[split] = Lengths(report.longest, report.longer_than_context)

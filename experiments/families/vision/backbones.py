@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,10 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from experiments.errors import SpecError
+from experiments.families.vision import preprocessor
 from experiments.families.vision.positions import TIMM, side
 from experiments.families.vision.section import VisionBackbone
 from experiments.families.vision.transforms import ImageStatistics
-
-PREPROCESSOR = "preprocessor_config.json"
-_INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-"""timm's names in the order of Pillow's numbers."""
 
 
 def require_library(config: PretrainedConfig, backbone: VisionBackbone) -> None:
@@ -51,31 +47,25 @@ def image_size(backbone: VisionBackbone, config: PretrainedConfig) -> int:
     return size
 
 
-def image_statistics(folder: Path, config: PretrainedConfig) -> ImageStatistics:
+def image_statistics(folder: Path, config: PretrainedConfig, key: str) -> ImageStatistics:
     """How the images were prepared in pretraining.
 
-    Read from preprocessor_config.json for transformers, where an evaluation without a centre crop has crop_pct 1; from
-    the `pretrained_cfg` of config.json for timm, or else from timm's own table.
+    Read from preprocessor_config.json for transformers; from the `pretrained_cfg` of config.json for timm, or else from
+    timm's own table.
 
     Args:
         folder: of the weights.
         config: of the model.
+        key: the setting that asks for the folder, with its value.
 
     Raises:
-        SpecError: if there is no preprocessor_config.json, for no mean can be guessed.
+        SpecError: if preprocessor_config.json is not there or damaged.
     """
-    if config.model_type == TIMM:
-        settings = _timm_settings(config)
-        return ImageStatistics(
-            tuple(settings["mean"]), tuple(settings["std"]), settings["interpolation"], settings["crop_pct"]
-        )
-    file = folder / PREPROCESSOR
-    if not file.is_file():
-        raise SpecError([f"{file}: no such file; accepted: one with image_mean, image_std and resample"])
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    interpolation = _INTERPOLATIONS[settings.get("resample", _INTERPOLATIONS.index("bilinear"))]
+    if config.model_type != TIMM:
+        return preprocessor.image_statistics(folder, key)
+    settings = _timm_settings(config)
     return ImageStatistics(
-        tuple(settings["image_mean"]), tuple(settings["image_std"]), interpolation, _crop_pct(settings)
+        tuple(settings["mean"]), tuple(settings["std"]), settings["interpolation"], settings["crop_pct"]
     )
 
 
@@ -98,19 +88,6 @@ def draw_head(model: PreTrainedModel, names: Iterable[str], seed: int) -> None:
                 parameters[name].normal_(std=spread, generator=generator)
             else:
                 parameters[name].zero_()
-
-
-def _crop_pct(settings: Mapping[str, Any]) -> float:
-    if settings.get("crop_pct"):
-        return float(settings["crop_pct"])
-    if not settings.get("do_center_crop"):
-        return 1.0
-    resized, cropped = (_shorter(settings[key]) for key in ("size", "crop_size"))
-    return cropped / resized
-
-
-def _shorter(size: int | Mapping[str, int]) -> int:
-    return size if isinstance(size, int) else min(size.values())
 
 
 def _timm_settings(config: PretrainedConfig) -> Mapping[str, Any]:

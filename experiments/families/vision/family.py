@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import datasets
-from transformers import AutoModelForImageClassification, PreTrainedModel, default_data_collator
+from transformers import AutoModelForImageClassification, PretrainedConfig, PreTrainedModel, default_data_collator
 
 from experiments.families.classification import Classification, labelled
 from experiments.families.family import Examples, TrainerOptions
@@ -57,7 +58,7 @@ class Vision(Classification[VisionTask, VisionBackbone]):
         require_images(rows, column, f"{where}: split {split}")
         folder = self.weights.folder()  # first: the configuration is that of its files once they are there
         config = self.weights.config()
-        size, statistics = backbones.image_size(self.backbone, config), backbones.image_statistics(folder, config)
+        size, statistics = backbones.image_size(self.backbone, config), self._statistics(folder, config)
         examples = partial(transforms.ImageExamples, rows, image=column, label=self.task.label, example_id="example_id")
         if split != "train":
             transform = transforms.evaluation_transform(size, statistics, self.task.evaluation)
@@ -65,6 +66,13 @@ class Vision(Classification[VisionTask, VisionBackbone]):
         transform = transforms.training_transform(size, statistics, self.task.augmentation)
         mix = transforms.mixing(self.logits, self.task.mixing)
         return examples(transform, seed=self.spec.seeds.data, mix=mix)
+
+    def require_processor(self, folder: Path) -> None:
+        """See `Family.require_processor`: how the images of pretraining were prepared."""
+        self._statistics(folder, self.weights.config())
+
+    def _statistics(self, folder: Path, config: PretrainedConfig) -> transforms.ImageStatistics:
+        return backbones.image_statistics(folder, config, self.weights.key)
 
     def trainer_options(self) -> TrainerOptions:
         """See `Family.trainer_options`."""

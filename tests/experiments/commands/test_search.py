@@ -53,6 +53,17 @@ def test_the_command_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == f"error: search=nope: unknown search; accepted: {', '.join(options('search'))}\n"
 
 
+def test_a_search_whose_every_trial_fails_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.py").write_text("raise SystemExit(1)")
+    monkeypatch.setattr("experiments.commands.search._RUN", tmp_path / "run.py")
+    words = ["search", "embedded-vit", "--methods", "head", "--outputs", str(tmp_path / "none")]
+    (tmp_path / "none").mkdir()
+    assert main([*words, "--", "profile=embedded", "task=vision/digits"]) == 1
+    assert capsys.readouterr().err == "error: search=embedded-vit: none of its trials has left a record; see above\n"
+
+
 @pytest.mark.slow
 def test_a_search_runs_its_trials_and_never_scores_the_test_split(tiny: list[str], tmp_path: Path) -> None:
     trials = [{"recipe.head_learning_rate": rate} for rate in (1e-3, 1e-1)]

@@ -121,6 +121,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda path: (path / "config.json").unlink(), "no config.json in it"),
     "no JSON": (lambda path: (path / "config.json").write_text("{"), "config.json is damaged"),
     "a list": (lambda path: (path / "config.json").write_text("[]"), r"config.json is damaged \(no mapping\)"),
+    "brackets": (
+        lambda path: (path / "config.json").write_text("[" * 10**5),
+        "config.json is damaged (nested too deeply",
+    ),
+    "no generation_config": (
+        lambda path: (path / "generation_config.json").write_text("["),
+        "generation_config.json is damaged",
+    ),
+    "a pickle that transformers would load": (
+        lambda path: (path / "model.safetensors").rename(path / "weights.safetensors"),
+        "no model.safetensors in it; pytorch_model.bin can run any code when loaded and is not read",
+    ),
     "weights by name": (
         lambda path: (path / "config.json").write_text('{"transformers_weights": "x.safetensors"}'),
         "config.json names weights of its own",
@@ -199,6 +211,29 @@ def test_a_config_json_that_transformers_does_not_read_is_one_line(folder: Path)
     (folder / "config.json").write_text('{"model_type": "no-such-model"}')
     with pytest.raises(SpecError, match=r"^backbone\.path=.*: config\.json: not accepted \(.*; accepted: "):
         local(folder).config()
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        *({"hidden_size": value} for value in (-16, 0)),
+        *({"num_hidden_layers": value} for value in (-1, 10**6)),
+        {"num_attention_heads": 0, "vocab_size": -1},
+        {"max_position_embeddings": -5},
+    ],
+)
+def test_a_size_that_no_model_has_is_a_line(folder: Path, sizes: dict[str, int]) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", **sizes}))
+    with pytest.raises(SpecError) as in_file:
+        local(folder).config()
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(SpecError) as in_settings:
+        local(folder, architecture=sizes).config()
+    for name, value in sizes.items():
+        said = f"{name}={value}: no size; accepted: an integer of at least 1"
+        assert any(f"config.json: {said}" in line for line in in_file.value.errors)
+        assert any(line.startswith(f"backbone.architecture.{said}") for line in in_settings.value.errors)
+    assert len(in_file.value.errors) == len(in_settings.value.errors) == len(sizes)
 
 
 def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path: Path, server: HubServer) -> None:

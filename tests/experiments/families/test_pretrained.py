@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models
 from torch import Tensor
 from transformers import (
     BertConfig,
@@ -20,6 +21,7 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForMaskedLM,
 )
@@ -44,7 +46,9 @@ Weights = dict[str, Tensor]
 
 def saved(model: PreTrainedModel, folder: Path) -> Path:
     model.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text("{}")
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "[PAD]": 1, "[END]": 2}, unk_token="[UNK]"))
+    special = {"unk_token": "[UNK]", "pad_token": "[PAD]", "eos_token": "[END]"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder)
     return folder
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from experiments.errors import SpecError
 from experiments.run import execute
+from experiments.sweep import sweep as sweep_module
 from tests.experiments.conftest import ROOT, Runner
 from tests.experiments.runs import folder_of, run
 
@@ -121,3 +122,20 @@ def test_a_refused_rerun_leaves_the_earlier_record_where_it_was(
         run(*sound, "rerun=true")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert run(*sound)["provenance"] == first["provenance"], "it still counts as done"
+
+
+@pytest.mark.parametrize("name", ["file/below/x", "loop/x"])
+def test_a_folder_that_the_disk_refuses_is_refused_before_anything_is_launched(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SpecError, match=rf"^outputs={tmp_path}/{name}: "), sweep_module._unless_empty(tmp_path / name):
+        raise AssertionError("launched")
+
+
+def test_folders_that_no_job_has_used_are_taken_away(tmp_path: Path) -> None:
+    with sweep_module._unless_empty(tmp_path / "a/b"):
+        assert (tmp_path / "a/b").is_dir()
+    assert not list(tmp_path.iterdir())
+    with sweep_module._unless_empty(tmp_path / "a/b"):
+        (tmp_path / "a/b/record.json").touch()
+    assert (tmp_path / "a/b/record.json").is_file()

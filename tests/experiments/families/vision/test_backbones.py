@@ -18,6 +18,7 @@ from experiments.errors import SpecError
 from experiments.families.vision import backbones
 from experiments.families.vision.family import Vision
 from experiments.families.vision.positions import resized
+from experiments.families.vision.preprocessor import PREPROCESSOR
 from experiments.families.vision.transforms import ImageExamples, ImageStatistics, evaluation_transform
 from tests.experiments.families.vision import small_vits
 from tests.experiments.families.vision.small_vits import CLASSES, HIDDEN, MEAN, PATCH, SIZE, STD, vision
@@ -143,7 +144,7 @@ def test_the_loss_is_the_mean_cross_entropy(folders, library):
 
 
 def statistics(family: Vision) -> ImageStatistics:
-    return backbones.image_statistics(family.weights.folder(), family.weights.config())
+    return backbones.image_statistics(family.weights.folder(), family.weights.config(), family.weights.key)
 
 
 def test_statistics_and_sizes(folders):
@@ -161,12 +162,14 @@ def test_statistics_and_sizes(folders):
 
 def test_a_centre_crop_of_the_processor_is_the_crop_of_an_evaluation(folders, tmp_path):
     folder = copied(folders["transformers"], tmp_path)
-    settings = json.loads((folder / backbones.PREPROCESSOR).read_text())
+    settings = json.loads((folder / PREPROCESSOR).read_text())
     settings |= {"do_center_crop": True, "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}
-    (folder / backbones.PREPROCESSOR).write_text(json.dumps(settings))
+    (folder / PREPROCESSOR).write_text(json.dumps(settings))
     assert statistics(vision("transformers", folder)).crop_pct == 0.875
-    (folder / backbones.PREPROCESSOR).unlink()
-    with pytest.raises(SpecError, match="no such file; accepted: one with image_mean"):
+    (folder / PREPROCESSOR).unlink()
+    with pytest.raises(
+        SpecError, match=r"^backbone\.path=.*: no preprocessor_config\.json in it .*; accepted: .* image_mean"
+    ):
         statistics(vision("transformers", folder))
 
 
@@ -180,7 +183,7 @@ def test_the_shapes_in_the_yaml_need_no_files(tmp_path, monkeypatch):
     family = vision("timm", None, 5, architecture=timm, **hub)
     assert family.meta().timm_model.head.weight.shape == (5, 192)
     assert backbones.native_size(family.weights.config()) == 224
-    assert backbones.image_statistics(tmp_path, family.weights.config()).crop_pct == 0.9
+    assert backbones.image_statistics(tmp_path, family.weights.config(), "").crop_pct == 0.9
 
 
 def test_the_architecture_takes_effect_in_what_is_trained(folders):
@@ -215,6 +218,7 @@ def test_a_library_that_is_not_the_folders_is_refused(folders):
 def test_a_convolutional_model_takes_any_size(tmp_path):
     config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], num_labels=3)
     ResNetForImageClassification(config).save_pretrained(tmp_path)
+    (tmp_path / PREPROCESSOR).write_text(json.dumps({"image_mean": MEAN, "image_std": STD}))
     model = vision("transformers", tmp_path, 5, image_size=48).load(head_seed=0)
     assert model(images(48)).logits.shape == (3, 5)
 

@@ -1,0 +1,1 @@
+"""Wrong input of every kind, and what the suite says to it."""
