@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias, get_args
+
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
@@ -9,10 +11,8 @@ from transformers.pytorch_utils import Conv1D
 from gpart.tuner.compat import BaseTunerLayer
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-#: The supported layers, with the forward that each must have.
-_SUPPORTED: dict[type[nn.Module], object] = {
-    kind: kind.forward for kind in (nn.Linear, Conv1D, nn.Embedding, nn.Conv2d)
-}
+#: What can be adapted, quantised dense layers of other classes apart.
+BaseLayer: TypeAlias = nn.Linear | Conv1D | nn.Embedding | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def is_quantised(module: nn.Module) -> bool:
@@ -53,10 +53,11 @@ def check_supported(module: nn.Module) -> None:
     if is_quantised(module):
         return
     refused = f"Target module {module} is not supported"
-    if not any(isinstance(module, kind) and type(module).forward is forward for kind, forward in _SUPPORTED.items()):
+    if not any(isinstance(module, kind) and type(module).forward is kind.forward for kind in get_args(BaseLayer)):
         raise TypeError(
             f"{refused}. Currently, only the following modules are supported: `torch.nn.Linear`, "
-            "`torch.nn.Embedding`, `torch.nn.Conv2d`, `transformers.pytorch_utils.Conv1D`, and quantised dense layers."
+            "`torch.nn.Embedding`, `torch.nn.Conv1d`, `torch.nn.Conv2d`, `torch.nn.Conv3d`, "
+            "`transformers.pytorch_utils.Conv1D`, and quantised dense layers."
         )
     if module.weight.dtype not in _DTYPES:
         raise TypeError(f"{refused}: its weight is {module.weight.dtype}; accepted are {', '.join(map(str, _DTYPES))}")

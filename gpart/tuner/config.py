@@ -37,8 +37,8 @@ class GPartConfig(PeftConfig):
         scope: "global", one partition over all targeted weights, or "transformer_block" (the authors' ablation), one
             for each numbered block, over a part of its own of the d values; no module outside may be targeted.
         target_modules: names or endings of the modules to adapt, a regular expression, or "all-linear"; None takes
-            PEFT's defaults for the architecture. `nn.Linear`, `nn.Embedding`, `nn.Conv2d` and transformers' `Conv1D`
-            are supported.
+            PEFT's defaults for the architecture. `nn.Linear`, `nn.Embedding`, `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d`
+            and transformers' `Conv1D` are supported.
         exclude_modules: modules to leave out, in the same forms.
         layers_to_transform: numbers of the blocks to adapt; None is all of them.
         layers_pattern: name of the list of blocks, where PEFT, or the scope "transformer_block", does not know it.

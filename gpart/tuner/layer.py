@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,11 @@ from gpart.compute.functional import adapted_product
 from gpart.compute.products import Identity, Product, product_of
 from gpart.compute.slices import LayerSlice
 from gpart.numerics import accumulation_dtype
-from gpart.tuner.base_layers import check_supported, is_quantised, storage_name
+from gpart.tuner.base_layers import BaseLayer, check_supported, is_quantised, storage_name
 from gpart.tuner.compat import BaseTunerLayer, check_adapters_to_merge, keep_trainable
 
 Slices = dict[str, LayerSlice]
 """The slices of adapters, by the adapters' names."""
-
-BaseLayer: TypeAlias = nn.Linear | Conv1D | nn.Embedding | nn.Conv2d
-"""What can be adapted, quantised dense layers of other classes apart."""
 
 
 class GPartLayer(nn.Module, BaseTunerLayer):
@@ -67,7 +64,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
             keep_trainable(base_layer)
             quantised: Any = base_layer
             self.in_features, self.out_features = quantised.in_features, quantised.out_features
-        elif isinstance(base_layer, nn.Conv2d):
+        elif isinstance(base_layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             self.in_features, self.out_features = base_layer.in_channels, base_layer.out_channels
         else:
             rows, columns = base_layer.weight.shape
@@ -105,12 +102,12 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         """What the base layer would give with the effective weight and bias in place of its own.
 
         Args:
-            x: as the base layer takes it: (..., in); of a convolution ([batch,] in, h, w); of an embedding (...), int.
+            x: as the base layer takes it: (..., in); of a convolution ([batch,] in, sizes); of an embedding (...), int.
             args: to the base layer, where that is called: without an active adapter, merged, or quantised.
             kwargs: the same.
 
         Returns:
-            as the base layer gives it: (..., out); of a convolution ([batch,] out, h', w').
+            as the base layer gives it: (..., out); of a convolution ([batch,] out, sizes).
 
         Raises:
             TypeError: if gradients are asked for through a quantised base that passes none to its input.
@@ -288,5 +285,5 @@ class GPartLinear(GPartLayer):
 
 def wrapped(base: BaseLayer, theta: nn.ParameterDict) -> GPartLayer:
     """The wrapper of a layer; arguments as `GPartLayer` has them."""
-    kind = GPartLayer if isinstance(base, (nn.Embedding, nn.Conv2d)) else GPartLinear
+    kind = GPartLayer if isinstance(base, nn.Embedding | nn.Conv1d | nn.Conv2d | nn.Conv3d) else GPartLinear
     return kind(base, theta)
