@@ -13,6 +13,7 @@ from gpart.partition.schemes import SCHEMES, scheme_named
 from gpart.partition.scopes import SCOPES
 from gpart.tuner import compat
 from gpart.tuner.authors import reads_authors_fields
+from gpart.tuner.names import check_renamed
 
 #: The authors' names; the last two are the same, since they leave out whatever is not targeted.
 _BIAS = ("none", "all", "gpart_only")
@@ -53,6 +54,10 @@ class GPartConfig(PeftConfig):
             adapter gives the base's outputs.
         partition: read from a checkpoint: what its partition was made of, with its digest. The adapter is refused where
             the partition would come out differently.
+        renamed: for a checkpoint whose modules are called otherwise in this model: parts of their names, of one or
+            more whole words between dots, each with what it is called here ("" for nothing). One trained on
+            AutoModelForCausalLM and loaded on AutoModel takes {"model": ""}. Shapes and order must be the same. It is
+            not saved, since what is saved has the names of this model.
 
     Raises:
         ValueError: naming the argument, its value and what would be accepted.
@@ -91,6 +96,12 @@ class GPartConfig(PeftConfig):
         default=None, compare=False, metadata={"help": "What a checkpoint's partition was made of."}
     )
 
+    renamed: dict[str, str] | None = field(
+        default=None,
+        compare=False,
+        metadata={"help": "Parts of names in a checkpoint, with what they are called here."},
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = compat.peft_type()
@@ -100,6 +111,7 @@ class GPartConfig(PeftConfig):
             raise ValueError(f"dropout: {self.dropout!r}; accepted are probabilities from 0 to below 1")
         if self.bias not in _BIAS:
             raise ValueError(f"bias: {self.bias!r}; accepted are {', '.join(map(repr, _BIAS))}")
+        check_renamed(self.renamed)
         self._check_layers()
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), list):
@@ -124,4 +136,5 @@ class GPartConfig(PeftConfig):
     def to_dict(self) -> dict[str, object]:
         """The configuration in types that JSON has."""
         values: dict[str, object] = super().to_dict() | {"partition": self.made or self.partition}
+        del values["renamed"]
         return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}

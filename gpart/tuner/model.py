@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
@@ -18,9 +19,17 @@ from gpart.partition.scopes import transformer_block
 from gpart.tuner.authors import renamed
 from gpart.tuner.base_layers import check_supported, storage_name
 from gpart.tuner.checkpointing import check_reentrant
-from gpart.tuner.compat import DEFAULT_TARGETS, PREFIX, OneVectorTuner, check_adapter_name
+from gpart.tuner.compat import (
+    DEFAULT_TARGETS,
+    PREFIX,
+    AuxiliaryTrainingWrapper,
+    OneVectorTuner,
+    check_adapter_name,
+)
 from gpart.tuner.config import GPartConfig
 from gpart.tuner.layer import GPartLayer, wrapped
+from gpart.tuner.matching import check_matches
+from gpart.tuner.names import Translation, is_wrapped, plain_name
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -43,7 +52,7 @@ class GPartModel(OneVectorTuner):
 
     def partition(self, adapter_name: str = "default") -> Partition:
         """The partition of an adapter."""
-        return self._partitions[adapter_name]
+        return self._partitions[adapter_name][0]
 
     def forward(self, *args: object, **kwargs: object) -> object:
         """The base model's forward.
@@ -57,7 +66,8 @@ class GPartModel(OneVectorTuner):
 
     def _pre_injection_hook(self, model: nn.Module, config: GPartConfig, adapter_name: str) -> None:
         self.gpart_theta = nn.ParameterDict()
-        self._partitions: dict[str, Partition] = {}
+        # Of each adapter its partition, first under the names of this model, then under those of its checkpoint.
+        self._partitions: dict[str, list[Partition]] = {}
         self._found: list[tuple[str, GPartLayer]] = []
         # Adapters of the authors' configurations, whose vectors have not been loaded yet.
         self._awaiting: set[str] = set()
@@ -117,22 +127,30 @@ class GPartModel(OneVectorTuner):
         if reads_weights:
             self._check_readable(config.scheme)
         planned = weight.is_meta
+        raw = [name for name, _ in self._found]
+        names = [plain_name(self.model, name) for name in raw]
         partition = Partition(
             scheme=config.scheme,
             d=config.d,
             seed=config.seed,
             layers=[
                 AdaptedLayer(name, tuple(weight.shape), 0 if bias is None else bias.numel())
-                for (name, _), (weight, bias) in zip(self._found, pairs, strict=True)
+                for name, (weight, bias) in zip(names, pairs, strict=True)
             ],
             isometric=config.isometric,
             scope=config.scope,
-            blocks=self._blocks(config),
+            blocks=self._blocks(config, names),
             weights=[tensor for pair in pairs for tensor in pair if tensor is not None] if reads_weights else None,
             cache_ids=config.cache_ids,
             device="cpu" if planned else weight.device,
         )
-        self._check_manifest(config.partition, partition)
+        translation = Translation(self.model, config.renamed, config.layers_pattern)
+        namesakes = [
+            partition,
+            *translation.under(partition, raw),
+            *translation.as_stored(partition, config.partition),
+        ]
+        check_matches(config.partition, namesakes, config)
         holders = Counter(id(weight) for _, weight in self.model.named_parameters(remove_duplicate=False))
         for _, layer in self._found:
             layer.tied = layer.tied or (not layer.quantised and holders[id(layer.weight_and_bias()[0])] > 1)
@@ -143,14 +161,14 @@ class GPartModel(OneVectorTuner):
         theta = torch.zeros(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
         active = adapter_name in self.active_adapters and not config.inference_mode
         self.gpart_theta[adapter_name] = nn.Parameter(theta, requires_grad=active)
-        self._partitions[adapter_name] = partition
+        self._partitions[adapter_name] = namesakes
         if config.from_authors:
             self._awaiting.add(adapter_name)
         self._give_parts(config, adapter_name)
 
     def _give_parts(self, config: GPartConfig, adapter_name: str) -> None:
         """Give each layer the part of the adapter that falls on it."""
-        partition, numbers = self._partitions[adapter_name], count()
+        partition, numbers = self.partition(adapter_name), count()
         for adapted, (_, layer) in zip(partition.layers, self._found, strict=True):
             number = next(numbers)
             layer.gpart_slices[adapter_name] = LayerSlice(partition, number, config.dropout, config.keep_base)
@@ -183,21 +201,12 @@ class GPartModel(OneVectorTuner):
             if isinstance(layer, GPartLayer) and layer.quantised and layer.gpart_slices:
                 raise ValueError(layer.refusal(name.removeprefix("model.")))
 
-    def _blocks(self, config: GPartConfig) -> list[str] | None:
-        """The transformer block of each module found, where the scope asks for it."""
+    @staticmethod
+    def _blocks(config: GPartConfig, names: list[str]) -> list[str] | None:
+        """The transformer block of each module, where the scope asks for it."""
         if config.scope != "transformer_block":
             return None
-        return [transformer_block(name, config.layers_pattern) for name, _ in self._found]
-
-    @staticmethod
-    def _check_manifest(manifest: object, partition: Partition) -> None:
-        if manifest is None:
-            return
-        if not isinstance(manifest, dict):
-            raise ValueError(f"partition: {manifest!r}; accepted are None and what an adapter_config.json holds")
-        difference = partition.mismatch(manifest)
-        if difference:
-            raise ValueError(f"checkpoint: its partition is not this model's: {difference}")
+        return [transformer_block(name, config.layers_pattern) for name in names]
 
     def _withdraw(self, adapter_name: str) -> None:
         """Undo an injection that failed."""
@@ -220,7 +229,17 @@ class GPartModel(OneVectorTuner):
             self.gpart_theta[adapter_name] = nn.Parameter(theta.data.float(), requires_grad=theta.requires_grad)
 
     def before_saving(self, adapter_name: str) -> None:
-        """Let the configuration, which the caller may have used for another model since, describe this one."""
+        """Let the configuration, which the caller may have used for another model since, describe this one.
+
+        A module that is trained beside the adapter is saved by the name that it has in the model, wrappers included.
+        """
+        for name, module in self.named_modules():
+            if isinstance(module, AuxiliaryTrainingWrapper) and is_wrapped(name):
+                warnings.warn(
+                    f"checkpoint: its trained module {name} loads onto a base wrapped alike; for any other, wrap the "
+                    "PeftModel in place of the base",
+                    stacklevel=2,
+                )
         self.peft_config[adapter_name].describe(self.partition(adapter_name).manifest)
 
     def extra_state(self, adapter_name: str) -> dict[str, Tensor]:
@@ -259,4 +278,4 @@ class GPartModel(OneVectorTuner):
             stamp = None
         if not isinstance(stamp, dict):
             raise ValueError(f"checkpoint: its gpart_partition is damaged: {raw[:80]!r} is no JSON object")
-        self._check_manifest(stamp, self.partition(adapter_name))
+        check_matches(stamp, self._partitions[adapter_name], self.peft_config[adapter_name])
