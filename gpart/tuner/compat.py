@@ -22,6 +22,8 @@ from peft.utils import (
 )
 from torch import Tensor, nn
 
+from gpart.tuner.names import unwrapped
+
 __all__ = [
     "DEFAULT_TARGETS",
     "PREFIX",
@@ -136,17 +138,17 @@ class OneVectorTuner(BaseTuner):
         state_dict: dict[str, Tensor],
         unwanted_adapter_names: Iterable[str],
     ) -> dict[str, Tensor]:
-        tuner, root = _tuner(cls, model)
+        prefix, tuner, root = _tuner(cls, model)
         tuner.before_saving(adapter_name)
         key = f"{root}{cls.vector}.{adapter_name}"
         extra = {f"{root}{name}.{adapter_name}": value for name, value in tuner.extra_state(adapter_name).items()}
-        return {key: state_dict[key]} | extra
+        return {key: state_dict[f"{prefix}{key}"]} | extra
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        tuner, root = _tuner(cls, model)
+        prefix, tuner, root = _tuner(cls, model)
         state = tuner.own_state(adapter_name, state_dict, root)
         tuner.check_state(
             adapter_name, {name: state.pop(f"{root}{name}", None) for name in tuner.extra_state(adapter_name)}
@@ -155,7 +157,10 @@ class OneVectorTuner(BaseTuner):
             raise ValueError(
                 f"checkpoint: it holds no {root}{cls.vector}, only {', '.join(sorted(state)) or 'nothing'}"
             )
-        state[f"{root}{cls.vector}.{adapter_name}"] = state.pop(f"{root}{cls.vector}")
+        value, own = state.pop(f"{root}{cls.vector}"), getattr(tuner, cls.vector)[adapter_name]
+        if value.shape != own.shape:
+            raise ValueError(f"checkpoint: its vector has shape {tuple(value.shape)}; accepted is {tuple(own.shape)}")
+        state[f"{prefix}{root}{cls.vector}.{adapter_name}"] = value
         return state
 
     def _check_new_adapter_config(self, config: PeftConfig) -> None:
@@ -181,11 +186,16 @@ class OneVectorTuner(BaseTuner):
         setattr(parent, child_name, new_module)
 
 
-def _tuner(cls: type[OneVectorTuner], model: nn.Module) -> tuple[OneVectorTuner, str]:
-    """The tuner in a `PeftModel`, with the prefix of its own keys; or the tuner itself."""
+def _tuner(cls: type[OneVectorTuner], model: nn.Module) -> tuple[str, OneVectorTuner, str]:
+    """The tuner in a `PeftModel`, or the tuner itself.
+
+    Returns:
+        what a wrapper around the model puts before all names; the tuner; the prefix of its own keys behind that.
+    """
+    prefix, model = unwrapped(model)
     if isinstance(model, OneVectorTuner):
-        return model, ""
+        return prefix, model, ""
     tuner = getattr(model, "base_model", None)
     if not isinstance(tuner, OneVectorTuner):
         raise TypeError(f"model: a {type(model).__name__} holds no {cls.__name__}; accepted is a PeftModel that does")
-    return tuner, "base_model."
+    return prefix, tuner, "base_model."

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
 import torch
+from peft import PeftConfig
 from torch import Tensor, nn
 
 from gpart.compute.slices import LayerSlice
@@ -53,6 +54,18 @@ class GPartModel(OneVectorTuner):
     def partition(self, adapter_name: str = "default") -> Partition:
         """The partition of an adapter."""
         return self._partitions[adapter_name][0]
+
+    def layers(self) -> list[GPartLayer]:
+        """The adapted layers, of whichever adapters, in the order of the model."""
+        return [module for module in self.model.modules() if isinstance(module, GPartLayer)]
+
+    def know_names(self, adapter_name: str, config: PeftConfig) -> None:
+        """Let an adapter be known by the names in the manifest of a checkpoint too, if its layers are the same."""
+        own: GPartConfig = self.peft_config[adapter_name]
+        translation = Translation(self.model, getattr(config, "renamed", None) or own.renamed, own.layers_pattern)
+        known = self._partitions[adapter_name]
+        stored = translation.as_stored(known[0], getattr(config, "partition", None))
+        known += [partition for partition in stored if partition.layers not in [one.layers for one in known]]
 
     def forward(self, *args: object, **kwargs: object) -> object:
         """The base model's forward.

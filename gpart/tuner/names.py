@@ -19,8 +19,25 @@ def is_wrapped(name: str) -> bool:
     return any(part in _WRAPPERS for part in name.split("."))
 
 
+def dropped_by_name(name: str, dropped: Sequence[str] = _WRAPPERS) -> str:
+    """The name without those of its parts that only wrappers have."""
+    return ".".join(part for part in name.split(".") if part not in dropped)
+
+
+def unwrapped(model: nn.Module) -> tuple[str, nn.Module]:
+    """What torch.compile, DistributedDataParallel or DataParallel hold, with what its names begin with outside."""
+    prefix = ""
+    while True:
+        if isinstance(model, DistributedDataParallel | DataParallel):
+            prefix, model = f"{prefix}module.", model.module
+        elif isinstance(inner := model._modules.get("_orig_mod"), nn.Module):
+            prefix, model = f"{prefix}_orig_mod.", inner
+        else:
+            return prefix, model
+
+
 def plain_name(model: nn.Module, name: str) -> str:
-    """The name of a module of `model` without the wrappers around it and around what holds it.
+    """The name of a module or parameter of `model` without the wrappers around it and around what holds it.
 
     A part `module` is dropped where it is that of `DistributedDataParallel` or `DataParallel`, and kept where a model
     calls a module so.
@@ -68,7 +85,7 @@ class Translation:
 
     def __call__(self, name: str) -> str:
         """The name here of what the checkpoint calls `name`."""
-        dotted = f".{'.'.join(part for part in name.split('.') if part not in self.dropped)}."
+        dotted = f".{dropped_by_name(name, self.dropped)}."
         for old, new in self.renamed.items():
             dotted = dotted.replace(f".{old}.", f".{new}." if new else ".", 1)
         return dotted.strip(".")
