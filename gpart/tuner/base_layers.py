@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Collection
 from typing import TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.pytorch_utils import Conv1D
 
 from gpart.tuner.compat import BaseTunerLayer
@@ -53,6 +56,10 @@ def check_supported(module: nn.Module) -> None:
     if is_quantised(module):
         return
     refused = f"Target module {module} is not supported"
+    if isinstance(module, NonDynamicallyQuantizableLinear):
+        raise TypeError(
+            f"{refused}: nn.MultiheadAttention reads its weight without calling it; accepted are called modules"
+        )
     if not any(isinstance(module, kind) and type(module).forward is kind.forward for kind in get_args(BaseLayer)):
         raise TypeError(
             f"{refused}. Currently, only the following modules are supported: `torch.nn.Linear`, "
@@ -66,3 +73,30 @@ def check_supported(module: nn.Module) -> None:
             raise TypeError(f"{refused}: sparse: True; accepted is False")
         if module.max_norm is not None:
             raise TypeError(f"{refused}: max_norm: {module.max_norm}, which changes the weight; accepted is None")
+
+
+def without_uncalled(names: set[str], model: nn.Module) -> set[str]:
+    """What "all-linear" found, but for what `nn.MultiheadAttention` never calls, of which it warns."""
+    uncalled = {name for name in names if isinstance(model.get_submodule(name), NonDynamicallyQuantizableLinear)}
+    if uncalled:
+        warnings.warn(
+            f"target_modules: 'all-linear' leaves out {', '.join(sorted(uncalled))}: nn.MultiheadAttention reads their "
+            "weights without calling them",
+            stacklevel=2,
+        )
+    return names - uncalled
+
+
+def leave_fast_path(model: nn.Module, adapted: Collection[nn.Module]) -> None:
+    """Let torch's transformer encoders call their layers in evaluation, where any of these is adapted.
+
+    Their fast path reads weights without calling the layers that have them, and so would compute with the base's.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerEncoder):
+            if not any(inner in adapted for inner in module.modules()):
+                continue
+            if isinstance(module, nn.TransformerEncoder):
+                module.use_nested_tensor = False
+            else:
+                module.activation_relu_or_gelu = 0

@@ -7,13 +7,18 @@ extends before it calls PEFT's own registration.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable
+from typing import Any
 
-import peft
 from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import (
+    BaseTuner,
+    BaseTunerLayer,
+    _maybe_include_all_linear_layers,
+    check_adapters_to_merge,
+    onload_layer,
+)
 from peft.utils import (
     TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING,
     AuxiliaryTrainingWrapper,
@@ -31,9 +36,11 @@ __all__ = [
     "BaseTuner",
     "BaseTunerLayer",
     "OneVectorTuner",
+    "all_linear",
     "check_adapter_name",
     "check_adapters_to_merge",
     "keep_trainable",
+    "onload_layer",
     "peft_type",
     "register",
 ]
@@ -42,8 +49,6 @@ __all__ = [
 PREFIX = "gpart_"
 #: PEFT's query and value projections, by architecture.
 DEFAULT_TARGETS: dict[str, list[str]] = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-#: The release that the conformance tests (tests/gpart/conformance) run on.
-_TESTED = "0.21"
 
 
 def peft_type() -> PeftType:
@@ -63,17 +68,11 @@ def peft_type() -> PeftType:
 
 
 def register(config: type, model: type) -> None:
-    """Make PEFT know the method; doing it again changes nothing. A release of PEFT that is not tested gives a warning.
+    """Make PEFT know the method; doing it again changes nothing.
 
     Raises:
         ImportError: if PEFT has a method named GPART already.
     """
-    if not peft.__version__.startswith(f"{_TESTED}."):
-        warnings.warn(
-            f"peft: version {peft.__version__} is installed; gpart is tested with {_TESTED}.*, and what it needs of "
-            "PEFT's private parts may have changed",
-            stacklevel=2,
-        )
     member = peft_type()
     known = PEFT_TYPE_TO_CONFIG_MAPPING.get(member)
     if known is config and PEFT_TYPE_TO_TUNER_MAPPING.get(member) is model:
@@ -91,6 +90,14 @@ def check_adapter_name(name: str) -> None:
     """
     if name in PREFIX:
         raise ValueError(f"adapter_name: {name!r} is contained in {PREFIX!r}; accepted is any other name")
+
+
+def all_linear(config: Any, model: nn.Module) -> set[str] | None:
+    """The names that PEFT takes "all-linear" for; None where a configuration asks for something else."""
+    if not isinstance(config.target_modules, str) or config.target_modules.lower() != "all-linear":
+        return None
+    names: set[str] = _maybe_include_all_linear_layers(copy.copy(config), model).target_modules
+    return names
 
 
 def keep_trainable(module: nn.Module) -> None:

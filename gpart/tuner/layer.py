@@ -245,24 +245,33 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         for (tensor, _), value in zip(self._tensors(), values, strict=True):
             tensor.data = value
 
-    @torch.no_grad()
     def unmerge(self) -> None:
         """Take the merged adapters out of the base again: every bit if it was kept, else up to rounding."""
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        self._set_base(self._without_merged() if self._kept_base is None else self._kept_base)
-        if self._kept_base is None and self._rounding:
+        if self.take_out():
+            # The same text for all layers, so that Python shows it once; `GPartModel.unmerge_adapter` says how far.
             warnings.warn(
-                f"Unmerging by subtraction left weights up to {self._rounding:.0e} off their values before "
-                "merging; keep_base=True restores them exactly",
+                "Unmerging by subtraction left weights off by rounding; keep_base=True restores them exactly",
                 stacklevel=2,
             )
+
+    @torch.no_grad()
+    def take_out(self) -> float:
+        """What `unmerge` does, without its warning.
+
+        Returns:
+            how far entries are at most from what they were before merging.
+        """
+        self._set_base(self._without_merged() if self._kept_base is None else self._kept_base)
+        rounding = self._rounding if self._kept_base is None else 0.0
         if self._shared is not None:
             self.get_base_layer().weight = self._shared
         self._kept_base = self._shared = None
         self._rounding = 0.0
         self.merged_adapters.clear()
+        return rounding
 
     def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
         """Move the vector to its first layer; PEFT asks every layer, and they may be on several devices."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import warnings
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
 import torch
-from peft import PeftConfig
 from torch import Tensor, nn
 
 from gpart.compute.slices import LayerSlice
@@ -17,25 +16,26 @@ from gpart.partition.definition import AdaptedLayer
 from gpart.partition.partition import Partition
 from gpart.partition.schemes import scheme_named
 from gpart.partition.scopes import transformer_block
-from gpart.tuner.authors import renamed
-from gpart.tuner.base_layers import check_supported, storage_name
+from gpart.tuner.base_layers import check_supported, leave_fast_path, storage_name, without_uncalled
 from gpart.tuner.checkpointing import check_reentrant
+from gpart.tuner.checkpoints import PartitionedTuner
 from gpart.tuner.compat import (
     DEFAULT_TARGETS,
     PREFIX,
-    AuxiliaryTrainingWrapper,
-    OneVectorTuner,
+    all_linear,
     check_adapter_name,
+    onload_layer,
 )
 from gpart.tuner.config import GPartConfig
 from gpart.tuner.layer import GPartLayer, wrapped
 from gpart.tuner.matching import check_matches
-from gpart.tuner.names import Translation, is_wrapped, plain_name
+from gpart.tuner.names import Translation, plain_name
+from gpart.tuner.weighted import check_weighted, weighted_sum
 
 _HALF = (torch.float16, torch.bfloat16)
 
 
-class GPartModel(OneVectorTuner):
+class GPartModel(PartitionedTuner):
     """GPart (arXiv 2605.14841) around a base model; `peft.get_peft_model` makes it.
 
     Attributes:
@@ -47,25 +47,12 @@ class GPartModel(OneVectorTuner):
     prefix = PREFIX
     tuner_layer_cls = GPartLayer
     target_module_mapping = DEFAULT_TARGETS
-    vector = "gpart_theta"
 
     gpart_theta: nn.ParameterDict
-
-    def partition(self, adapter_name: str = "default") -> Partition:
-        """The partition of an adapter."""
-        return self._partitions[adapter_name][0]
 
     def layers(self) -> list[GPartLayer]:
         """The adapted layers, of whichever adapters, in the order of the model."""
         return [module for module in self.model.modules() if isinstance(module, GPartLayer)]
-
-    def know_names(self, adapter_name: str, config: PeftConfig) -> None:
-        """Let an adapter be known by the names in the manifest of a checkpoint too, if its layers are the same."""
-        own: GPartConfig = self.peft_config[adapter_name]
-        translation = Translation(self.model, getattr(config, "renamed", None) or own.renamed, own.layers_pattern)
-        known = self._partitions[adapter_name]
-        stored = translation.as_stored(known[0], getattr(config, "partition", None))
-        known += [partition for partition in stored if partition.layers not in [one.layers for one in known]]
 
     def forward(self, *args: object, **kwargs: object) -> object:
         """The base model's forward.
@@ -79,11 +66,12 @@ class GPartModel(OneVectorTuner):
 
     def _pre_injection_hook(self, model: nn.Module, config: GPartConfig, adapter_name: str) -> None:
         self.gpart_theta = nn.ParameterDict()
-        # Of each adapter its partition, first under the names of this model, then under those of its checkpoint.
-        self._partitions: dict[str, list[Partition]] = {}
+        self._partitions = {}
+        # Partitions of adapters that are about to be added.
+        self._given: dict[str, list[Partition]] = {}
         self._found: list[tuple[str, GPartLayer]] = []
-        # Adapters of the authors' configurations, whose vectors have not been loaded yet.
-        self._awaiting: set[str] = set()
+        self._awaiting = set()
+        self._disabled = False
 
     def inject_adapter(
         self,
@@ -96,6 +84,7 @@ class GPartModel(OneVectorTuner):
         """Wrap the targeted modules, partition their weights, and add a vector of zeros.
 
         Raises:
+            TypeError: if a targeted module cannot be adapted. The model is left as it was.
             ValueError: if the partition cannot be made, or differs from the one that the configuration was saved
                 with. The model is left as it was.
         """
@@ -103,8 +92,10 @@ class GPartModel(OneVectorTuner):
         config = self.peft_config[adapter_name]
         trainable = {name: theta.requires_grad for name, theta in self.gpart_theta.items()}
         self._found = []
-        super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+        if (names := all_linear(config, model)) is not None:
+            config.target_modules = without_uncalled(names, model)
         try:
+            super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
             self._attach(config, adapter_name, low_cpu_mem_usage)
         except Exception:
             self._withdraw(adapter_name)
@@ -133,13 +124,32 @@ class GPartModel(OneVectorTuner):
 
     def _attach(self, config: GPartConfig, adapter_name: str, low_cpu_mem_usage: bool) -> None:
         """Make the partition of the modules found, and give each its part."""
+        namesakes = self._given.pop(adapter_name, None) or self._made(config)
+        partition, (weight, _) = namesakes[0], self._found[0][1].weight_and_bias()
+        holders = Counter(id(weight) for _, weight in self.model.named_parameters(remove_duplicate=False))
+        for _, layer in self._found:
+            layer.tied = layer.tied or (not layer.quantised and holders[id(layer.weight_and_bias()[0])] > 1)
+        leave_fast_path(self.model, [layer for _, layer in self._found])
+        if not weight.is_meta:
+            # Without weights this is a plan, which may be of a model too large to count here.
+            config.describe(partition.manifest)
+            _ = partition.group_sizes
+        theta = torch.zeros(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
+        active = adapter_name in self.active_adapters and not config.inference_mode
+        self.gpart_theta[adapter_name] = nn.Parameter(theta, requires_grad=active)
+        self._partitions[adapter_name] = namesakes
+        if config.from_authors:
+            self._awaiting.add(adapter_name)
+        self._give_parts(config, adapter_name)
+
+    def _made(self, config: GPartConfig) -> list[Partition]:
+        """The partition of the modules found, and the same under the names that the configuration has read."""
         pairs = [layer.weight_and_bias() for _, layer in self._found]
         if config.bias == "none":
             pairs = [(weight, None) for weight, _ in pairs]
         weight, reads_weights = pairs[0][0], scheme_named(config.scheme).of_weights is not None
         if reads_weights:
             self._check_readable(config.scheme)
-        planned = weight.is_meta
         raw = [name for name, _ in self._found]
         names = [plain_name(self.model, name) for name in raw]
         partition = Partition(
@@ -155,7 +165,7 @@ class GPartModel(OneVectorTuner):
             blocks=self._blocks(config, names),
             weights=[tensor for pair in pairs for tensor in pair if tensor is not None] if reads_weights else None,
             cache_ids=config.cache_ids,
-            device="cpu" if planned else weight.device,
+            device="cpu" if weight.is_meta else weight.device,
         )
         translation = Translation(self.model, config.renamed, config.layers_pattern)
         namesakes = [
@@ -164,20 +174,7 @@ class GPartModel(OneVectorTuner):
             *translation.as_stored(partition, config.partition),
         ]
         check_matches(config.partition, namesakes, config)
-        holders = Counter(id(weight) for _, weight in self.model.named_parameters(remove_duplicate=False))
-        for _, layer in self._found:
-            layer.tied = layer.tied or (not layer.quantised and holders[id(layer.weight_and_bias()[0])] > 1)
-        if not planned:
-            # Without weights this is a plan, which may be of a model too large to count here.
-            config.describe(partition.manifest)
-            _ = partition.group_sizes
-        theta = torch.zeros(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
-        active = adapter_name in self.active_adapters and not config.inference_mode
-        self.gpart_theta[adapter_name] = nn.Parameter(theta, requires_grad=active)
-        self._partitions[adapter_name] = namesakes
-        if config.from_authors:
-            self._awaiting.add(adapter_name)
-        self._give_parts(config, adapter_name)
+        return namesakes
 
     def _give_parts(self, config: GPartConfig, adapter_name: str) -> None:
         """Give each layer the part of the adapter that falls on it."""
@@ -192,6 +189,9 @@ class GPartModel(OneVectorTuner):
     def _enable_peft_forward_hooks(
         self, *args: object, adapter_names: object = None, **kwargs: object
     ) -> AbstractContextManager[None]:
+        # Called before every forward and generation. Each layer would take out what is merged by itself.
+        if self._disabled and any(layer.merged for layer in self.layers()):
+            self.unmerge_adapter()
         # PEFT takes the argument out before it calls the base, so that it would have no effect.
         if adapter_names is not None:
             raise ValueError(
@@ -236,59 +236,63 @@ class GPartModel(OneVectorTuner):
         self._partitions.pop(adapter_name, None)
         self._awaiting.discard(adapter_name)
 
+    def add_weighted_adapter(
+        self, adapters: list[str], weights: list[float], adapter_name: str, combination_type: str = "linear"
+    ) -> None:
+        """Add an adapter that changes every weight by the weighted sum of what others change it by.
+
+        It is exact, since the map is linear; other methods' adapters only come near it. Dropout and other settings are
+        those of the first.
+
+        Args:
+            adapters: names of adapters with one partition. What is merged is taken out, as by any new adapter.
+            weights: of each, any finite numbers.
+            adapter_name: of the new adapter, which is neither active nor trained yet.
+            combination_type: "linear" alone.
+
+        Raises:
+            ValueError: if partitions differ, modules are trained beside a vector, or an argument makes no sense.
+        """
+        check_adapter_name(adapter_name)
+        if adapter_name in self.peft_config:
+            raise ValueError(f"adapter_name: {adapter_name!r} exists; accepted is a new name")
+        partitions = {name: self.partition(name) for name in self.gpart_theta}
+        check_weighted(self, partitions, adapters, weights, combination_type)
+        config = copy.copy(self.peft_config[adapters[0]])
+        config.from_authors = False
+        self.peft_config[adapter_name] = config
+        self._given[adapter_name] = self._partitions[adapters[0]]
+        self.inject_adapter(self.model, adapter_name)
+        self.gpart_theta[adapter_name].data = weighted_sum([self.gpart_theta[name] for name in adapters], weights)
+
+    def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:
+        """Choose the active adapters: what is merged is taken out first, of which PEFT's own warns at each layer."""
+        if any(layer.merged for layer in self.layers()):
+            warnings.warn("Adapter cannot be set when the model is merged. Unmerging the model first.", stacklevel=2)
+            self.unmerge_adapter()
+        super().set_adapter(adapter_name, inference_mode)
+
+    def _enable_adapter_layers(self, enabled: bool = True) -> None:
+        self._disabled = not enabled
+        super()._enable_adapter_layers(enabled)
+
+    def unmerge_adapter(self) -> None:
+        """Take the merged adapters out of all layers, with one warning of what rounding leaves."""
+        merged = [layer for layer in self.layers() if layer.merged]
+        if not merged:
+            warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
+        rounding = 0.0
+        for layer in merged:
+            with onload_layer(layer):
+                rounding = max(rounding, layer.take_out())
+        if rounding:
+            warnings.warn(
+                f"Unmerging by subtraction left weights up to {rounding:.0e} off their values before merging; "
+                "keep_base=True restores them exactly",
+                stacklevel=2,
+            )
+
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         theta = self.gpart_theta[adapter_name]
         if autocast_adapter_dtype and theta.dtype in _HALF:
             self.gpart_theta[adapter_name] = nn.Parameter(theta.data.float(), requires_grad=theta.requires_grad)
-
-    def before_saving(self, adapter_name: str) -> None:
-        """Let the configuration, which the caller may have used for another model since, describe this one.
-
-        A module that is trained beside the adapter is saved by the name that it has in the model, wrappers included.
-        """
-        for name, module in self.named_modules():
-            if isinstance(module, AuxiliaryTrainingWrapper) and is_wrapped(name):
-                warnings.warn(
-                    f"checkpoint: its trained module {name} loads onto a base wrapped alike; for any other, wrap the "
-                    "PeftModel in place of the base",
-                    stacklevel=2,
-                )
-        self.peft_config[adapter_name].describe(self.partition(adapter_name).manifest)
-
-    def extra_state(self, adapter_name: str) -> dict[str, Tensor]:
-        """The partition's stamp as bytes of JSON, so that the file of weights says by itself what it belongs to."""
-        stamp = json.dumps(self.partition(adapter_name).stamp, separators=(",", ":"))
-        return {"gpart_partition": torch.tensor(list(stamp.encode()), dtype=torch.uint8)}
-
-    def own_state(self, adapter_name: str, state: dict[str, Tensor], root: str) -> dict[str, Tensor]:
-        """A loaded state dict in our names. The authors' vector is of the partition that its configuration led to.
-
-        Raises:
-            ValueError: if it is the authors' and the configuration is not.
-        """
-        own = renamed(state, root, self.vector, expected=adapter_name in self._awaiting)
-        if adapter_name in self._awaiting:
-            self._awaiting.remove(adapter_name)
-            own |= {f"{root}{name}": value for name, value in self.extra_state(adapter_name).items()}
-        return own
-
-    def check_state(self, adapter_name: str, extra: dict[str, Tensor | None]) -> None:
-        """Refuse weights of another partition.
-
-        Raises:
-            ValueError: saying what differs.
-        """
-        stored = extra["gpart_partition"]
-        if stored is None:
-            raise ValueError(
-                "checkpoint: it holds no gpart_partition, which says to what its vector belongs; accepted are "
-                "checkpoints saved with gpart imported, and tensors through gpart.hotswap_adapter"
-            )
-        raw = bytes(stored.tolist())
-        try:
-            stamp = json.loads(raw)
-        except ValueError:
-            stamp = None
-        if not isinstance(stamp, dict):
-            raise ValueError(f"checkpoint: its gpart_partition is damaged: {raw[:80]!r} is no JSON object")
-        check_matches(stamp, self._partitions[adapter_name], self.peft_config[adapter_name])

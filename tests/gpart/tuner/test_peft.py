@@ -27,7 +27,7 @@ from peft.utils.hotswap import hotswap_adapter as peft_hotswap_adapter
 from torch import Tensor
 
 from gpart import GPartConfig, GPartLayer, GPartModel
-from gpart.tuner import compat
+from gpart.tuner import compat, release
 from tests.gpart.small_models import INPUTS, SMALL, logits, randomise, tuner
 
 BERT, ROBERTA = SMALL["bert"], SMALL["roberta"]
@@ -54,19 +54,26 @@ def test_registering_again_changes_nothing_and_another_is_refused() -> None:
         compat.register(LoraConfig, GPartModel)
 
 
-@pytest.mark.parametrize("version", ["0.22.0", "0.210.0", "1.0.0"])
-def test_another_release_of_peft_gives_a_warning_and_works(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compat.peft, "__version__", version)
+@pytest.mark.parametrize("version", ["0.22.0", "0.22.0.dev0", "0.210.0", "1.0.0"])
+def test_a_later_release_of_peft_gives_a_warning(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release.peft, "__version__", version)
     with pytest.warns(UserWarning, match=rf"version {version} is installed; gpart is tested with 0\.21\.\*"):
-        compat.register(GPartConfig, GPartModel)
-    assert SMALL["bert"].adapted_model().base_model.partition().d == 24
+        release.check_release()
 
 
-def test_the_tested_release_of_peft_gives_no_warning() -> None:
-    with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("always")
-        compat.register(GPartConfig, GPartModel)
-    assert given == []
+@pytest.mark.parametrize("version", ["0.20.1", "0.9.0", "0.3.0.dev0"])
+def test_an_older_release_of_peft_is_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release.peft, "__version__", version)
+    with pytest.raises(ImportError, match=rf"peft: version {version} is installed; accepted are 0\.21 and later"):
+        release.check_release()
+
+
+@pytest.mark.parametrize("version", ["0.21.2", "0.21.3.dev0", "0.21.0+local"])
+def test_the_tested_release_of_peft_gives_no_warning(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release.peft, "__version__", version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        release.check_release()
 
 
 @pytest.mark.slow
