@@ -44,6 +44,9 @@ class GPartConfig(PeftConfig):
         layers_to_transform: numbers of the blocks to adapt; None is all of them.
         layers_pattern: name of the list of blocks, where PEFT, or the scope "transformer_block", does not know it.
         modules_to_save: modules to train and save beside the adapter, such as a classification head.
+        trainable_token_indices: tokens whose rows of the embedding train beside the adapter, as with other methods of
+            PEFT: numbers, or a mapping of the embedding's name to them.
+        init_weights: begin with zeros, that is with the base; False begins with standard normal values, for tests.
         dropout: probability with which an entry of the weight change is dropped in training (authors: 0.1 on GLUE,
             0 on images, 0.05 on math).
         keep_base: keep a copy of the weights while the adapter is merged, so that unmerging restores every bit.
@@ -88,6 +91,10 @@ class GPartConfig(PeftConfig):
     modules_to_save: list[str] | None = field(
         default=None, metadata={"help": "Modules to train and save beside the adapter."}
     )
+    trainable_token_indices: list[int] | dict[str, list[int]] | None = field(
+        default=None, metadata={"help": "Tokens whose rows of the embedding train beside the adapter."}
+    )
+    init_weights: bool = field(default=True, metadata={"help": "Begin with zeros; False: at random, for tests."})
     dropout: float = field(default=0.0, metadata={"help": "Share of the weight change dropped in training."})
     keep_base: bool = field(default=False, metadata={"help": "Keep the weights while merged, to restore every bit."})
     cache_ids: bool | None = field(default=None, metadata={"help": "Keep every weight's group in memory."})

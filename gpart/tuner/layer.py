@@ -49,6 +49,8 @@ class GPartLayer(nn.Module, BaseTunerLayer):
     disable_adapters: bool
     adapter_layer_names = ("gpart_theta",)
     other_param_names = ("gpart_slices", "gpart_bias_slices")
+    #: Of the base's parameter that is adapted.
+    parameter_name = "weight"
 
     def __init__(self, base_layer: BaseLayer, theta: nn.ParameterDict) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         base = self.get_base_layer()
         bias = getattr(base, "bias", None)
         if not self.quantised:
-            return base.weight, bias
+            return getattr(base, self.parameter_name), bias
         held = next(chain(base.parameters(), base.buffers()))
         zero = torch.zeros((), dtype=dtype, device=held.device)
         weight = zero.expand(self.out_features, self.in_features)

@@ -12,24 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from gpart.compute.slices import LayerSlice
-from gpart.partition.definition import AdaptedLayer
 from gpart.partition.partition import Partition
-from gpart.partition.schemes import scheme_named
-from gpart.partition.scopes import transformer_block
-from gpart.tuner.base_layers import check_supported, leave_fast_path, storage_name, without_uncalled
+from gpart.tuner.base_layers import check_supported, leave_fast_path, without_uncalled
+from gpart.tuner.building import partition_of
 from gpart.tuner.checkpointing import check_reentrant
 from gpart.tuner.checkpoints import PartitionedTuner
 from gpart.tuner.compat import (
     DEFAULT_TARGETS,
     PREFIX,
+    BaseTunerLayer,
     all_linear,
     check_adapter_name,
     onload_layer,
 )
 from gpart.tuner.config import GPartConfig
 from gpart.tuner.layer import GPartLayer, wrapped
-from gpart.tuner.matching import check_matches
-from gpart.tuner.names import Translation, plain_name
 from gpart.tuner.weighted import check_weighted, weighted_sum
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -81,7 +78,7 @@ class GPartModel(PartitionedTuner):
         low_cpu_mem_usage: bool = False,
         state_dict: dict[str, Tensor] | None = None,
     ) -> None:
-        """Wrap the targeted modules, partition their weights, and add a vector of zeros.
+        """Wrap the targeted modules, partition their weights, and add a vector.
 
         Raises:
             TypeError: if a targeted module cannot be adapted. The model is left as it was.
@@ -124,7 +121,7 @@ class GPartModel(PartitionedTuner):
 
     def _attach(self, config: GPartConfig, adapter_name: str, low_cpu_mem_usage: bool) -> None:
         """Make the partition of the modules found, and give each its part."""
-        namesakes = self._given.pop(adapter_name, None) or self._made(config)
+        namesakes = self._given.pop(adapter_name, None) or partition_of(self._found, self.model, config)
         partition, (weight, _) = namesakes[0], self._found[0][1].weight_and_bias()
         holders = Counter(id(weight) for _, weight in self.model.named_parameters(remove_duplicate=False))
         for _, layer in self._found:
@@ -134,47 +131,14 @@ class GPartModel(PartitionedTuner):
             # Without weights this is a plan, which may be of a model too large to count here.
             config.describe(partition.manifest)
             _ = partition.group_sizes
-        theta = torch.zeros(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
+        start = torch.zeros if config.init_weights else torch.randn
+        theta = start(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
         active = adapter_name in self.active_adapters and not config.inference_mode
         self.gpart_theta[adapter_name] = nn.Parameter(theta, requires_grad=active)
         self._partitions[adapter_name] = namesakes
         if config.from_authors:
             self._awaiting.add(adapter_name)
         self._give_parts(config, adapter_name)
-
-    def _made(self, config: GPartConfig) -> list[Partition]:
-        """The partition of the modules found, and the same under the names that the configuration has read."""
-        pairs = [layer.weight_and_bias() for _, layer in self._found]
-        if config.bias == "none":
-            pairs = [(weight, None) for weight, _ in pairs]
-        weight, reads_weights = pairs[0][0], scheme_named(config.scheme).of_weights is not None
-        if reads_weights:
-            self._check_readable(config.scheme)
-        raw = [name for name, _ in self._found]
-        names = [plain_name(self.model, name) for name in raw]
-        partition = Partition(
-            scheme=config.scheme,
-            d=config.d,
-            seed=config.seed,
-            layers=[
-                AdaptedLayer(name, tuple(weight.shape), 0 if bias is None else bias.numel())
-                for name, (weight, bias) in zip(names, pairs, strict=True)
-            ],
-            isometric=config.isometric,
-            scope=config.scope,
-            blocks=self._blocks(config, names),
-            weights=[tensor for pair in pairs for tensor in pair if tensor is not None] if reads_weights else None,
-            cache_ids=config.cache_ids,
-            device="cpu" if weight.is_meta else weight.device,
-        )
-        translation = Translation(self.model, config.renamed, config.layers_pattern)
-        namesakes = [
-            partition,
-            *translation.under(partition, raw),
-            *translation.as_stored(partition, config.partition),
-        ]
-        check_matches(config.partition, namesakes, config)
-        return namesakes
 
     def _give_parts(self, config: GPartConfig, adapter_name: str) -> None:
         """Give each layer the part of the adapter that falls on it."""
@@ -199,27 +163,11 @@ class GPartModel(PartitionedTuner):
             )
         return nullcontext()
 
-    def _check_readable(self, scheme: str) -> None:
-        for name, layer in self._found:
-            if layer.quantised:
-                kind = storage_name(layer.get_base_layer())
-                raise ValueError(
-                    f"scheme: {scheme!r} sorts the base's weights, and {name} is quantised ({kind}); accepted here are "
-                    "the other schemes"
-                )
-
     def _check_merge_allowed(self) -> None:
         super()._check_merge_allowed()
         for name, layer in self.named_modules():
             if isinstance(layer, GPartLayer) and layer.quantised and layer.gpart_slices:
                 raise ValueError(layer.refusal(name.removeprefix("model.")))
-
-    @staticmethod
-    def _blocks(config: GPartConfig, names: list[str]) -> list[str] | None:
-        """The transformer block of each module, where the scope asks for it."""
-        if config.scope != "transformer_block":
-            return None
-        return [transformer_block(name, config.layers_pattern) for name in names]
 
     def _withdraw(self, adapter_name: str) -> None:
         """Undo an injection that failed."""
@@ -278,13 +226,16 @@ class GPartModel(PartitionedTuner):
 
     def unmerge_adapter(self) -> None:
         """Take the merged adapters out of all layers, with one warning of what rounding leaves."""
-        merged = [layer for layer in self.layers() if layer.merged]
-        if not merged:
+        modules = [module for module in self.model.modules() if isinstance(module, BaseTunerLayer) and module.merged]
+        if not modules:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
         rounding = 0.0
-        for layer in merged:
-            with onload_layer(layer):
-                rounding = max(rounding, layer.take_out())
+        for module in modules:
+            with onload_layer(module):
+                if isinstance(module, GPartLayer):
+                    rounding = max(rounding, module.take_out())
+                else:
+                    module.unmerge()
         if rounding:
             warnings.warn(
                 f"Unmerging by subtraction left weights up to {rounding:.0e} off their values before merging; "

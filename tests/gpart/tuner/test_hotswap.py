@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gpart import hotswap_adapter
-from gpart.tuner import model as tuner_model
+from gpart.tuner import building
 from tests.gpart.conformance.models import bits, same_bits
 from tests.gpart.small_models import SMALL, logits, randomise, tuner
 
@@ -146,7 +146,7 @@ def test_an_embedding_that_is_saved_along_must_be_the_live_one(tmp_path: Path) -
 
 def test_a_source_may_have_wrappers_in_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.compiler.set_stance("force_eager"), monkeypatch.context() as patch:
-        patch.setattr(tuner_model, "plain_name", lambda model, name: name)
+        patch.setattr(building, "plain_name", lambda model, name: name)
         source = get_peft_model(compiled(LLAMA.new()), LLAMA.config(task_type=None)).eval()
         randomise(source)
         source.save_pretrained(str(tmp_path))

@@ -16,7 +16,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_ac
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from gpart import GPartConfig
-from gpart.tuner import model as tuner_model
+from gpart.tuner import building
 from tests.gpart.small_models import SMALL, logits, randomise, tuner
 
 LLAMA = SMALL["llama"]
@@ -95,7 +95,7 @@ def test_a_checkpoint_with_the_wrappers_names_in_it_loads(
     wrap: Any, onto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(tuner_model, "plain_name", lambda model, name: name)
+        patch.setattr(building, "plain_name", lambda model, name: name)
         saved = adapted(wrap)
         assert names(saved) != NAMES
         saved.save_pretrained(tmp_path)

@@ -26,8 +26,9 @@ from peft.utils import PeftType
 from peft.utils.hotswap import hotswap_adapter as peft_hotswap_adapter
 from torch import Tensor
 
-from gpart import GPartConfig, GPartLayer, GPartModel
+from gpart import GPartConfig, GPartLayer, GPartModel, hotswap_adapter
 from gpart.tuner import compat, release
+from tests.gpart.conformance.models import bits
 from tests.gpart.small_models import INPUTS, SMALL, logits, randomise, tuner
 
 BERT, ROBERTA = SMALL["bert"], SMALL["roberta"]
@@ -263,3 +264,35 @@ def test_targets_that_cannot_be_adapted_are_refused() -> None:
 def test_dead_coordinates_are_warned_of_when_the_adapter_is_made() -> None:
     with pytest.warns(UserWarning, match="of d=900 coordinates reach none of the N=1024 adapted weights"):
         get_peft_model(ROBERTA.new(), ROBERTA.config(d=900))
+
+
+def test_a_vector_may_begin_at_random() -> None:
+    base = ROBERTA.new()
+    torch.manual_seed(3)
+    first = tuner(get_peft_model(base, ROBERTA.config(init_weights=False, task_type=None))).gpart_theta["default"]
+    torch.manual_seed(3)
+    assert torch.equal(first, torch.randn(24))
+    assert not tuner(get_peft_model(ROBERTA.new(), ROBERTA.config())).gpart_theta["default"].any()
+
+
+def test_tokens_train_beside_the_vector(tmp_path: Path) -> None:
+    llama = SMALL["llama"]
+    model = llama.adapted_model(trainable_token_indices=[3, 4, 10], keep_base=True)
+    plain = logits(llama.new())
+    with torch.no_grad():
+        model.get_base_model().model.embed_tokens.token_adapter.trainable_tokens_delta["default"].normal_()
+    trained, weights = logits(model), bits(model)
+    assert not torch.equal(trained, logits(llama.adapted_model()))
+    model.save_pretrained(str(tmp_path))
+    loaded = PeftModel.from_pretrained(llama.new(), str(tmp_path)).eval()
+    assert torch.equal(logits(loaded), trained)
+    hotswap_adapter(loaded, tmp_path)
+    assert torch.equal(logits(loaded), trained)
+    with model.disable_adapter():
+        assert torch.equal(logits(model), plain)
+    model.merge_adapter()
+    assert torch.equal(logits(model), trained)
+    model.unmerge_adapter()
+    torch.testing.assert_close(bits(model), weights, rtol=0, atol=1e-6)
+    assert not any(getattr(module, "merged", False) is True for module in model.modules())
+    assert torch.equal(logits(model.merge_and_unload()), trained)
