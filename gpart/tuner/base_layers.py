@@ -47,6 +47,14 @@ def storage_name(module: nn.Module) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def merge_refusal(module: nn.Module, name: str = "the layer") -> str:
+    """Why a quantised layer is not merged."""
+    return (
+        f"merge: {name} is quantised ({storage_name(module)}), and quantising it again would drop changes smaller "
+        "than a step; accepted is to load the adapter on the model that is not quantised, and to merge there"
+    )
+
+
 def check_supported(module: nn.Module) -> None:
     """Refuse a module whose output is not a plain product with its weight, unless it is quantised.
 
@@ -73,6 +81,43 @@ def check_supported(module: nn.Module) -> None:
             raise TypeError(f"{refused}: sparse: True; accepted is False")
         if module.max_norm is not None:
             raise TypeError(f"{refused}: max_norm: {module.max_norm}, which changes the weight; accepted is None")
+
+
+def check_parameter(module: nn.Module, name: str) -> None:
+    """Refuse a parameter that is not floating, or whose module is never called.
+
+    Raises:
+        TypeError: naming the parameter and what is accepted.
+    """
+    refused = f"Target parameter {name} of {type(module).__name__} is not supported"
+    value = getattr(module, name)
+    if type(module).forward is nn.Module.forward or isinstance(module, NonDynamicallyQuantizableLinear):
+        raise TypeError(f"{refused}: its module is never called; accepted are parameters of modules that are")
+    if not isinstance(value, Tensor) or _has_own_type(value) or value.dtype not in _DTYPES:
+        kind = value.dtype if isinstance(value, Tensor) and not _has_own_type(value) else type(value).__name__
+        raise TypeError(f"{refused}: it is {kind}; accepted are {', '.join(map(str, _DTYPES))}")
+
+
+def warn_of_stacked(model: nn.Module, adapted: Collection[Tensor]) -> None:
+    """Warn where "all-linear" leaves most weights as they are: stacked ones of experts, which are no layers.
+
+    Args:
+        model: the base.
+        adapted: the weights that are adapted.
+    """
+    known, left = {id(weight) for weight in adapted}, {}
+    for module_name, module in model.named_modules():
+        if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            for name, value in module.named_parameters(recurse=False):
+                if value.dim() > 2 and id(value) not in known:
+                    left[f"{module_name}.{name}"] = value.numel()
+    total = sum(weight.numel() for weight in adapted)
+    if sum(left.values()) > total:
+        warnings.warn(
+            f"target_modules: 'all-linear' adapts {total} weights and leaves {sum(left.values())} that are no layers, "
+            f"such as {next(iter(left))}; target_parameters adapts these too",
+            stacklevel=2,
+        )
 
 
 def without_uncalled(names: set[str], model: nn.Module) -> set[str]:

@@ -83,13 +83,18 @@ def register(config: type, model: type) -> None:
 
 
 def check_adapter_name(name: str) -> None:
-    """Refuse a name that PEFT would take for part of the prefix, on which it loses weights when loading.
+    """Refuse a name that torch's dictionaries cannot hold, or that PEFT, when loading, takes for part of the prefix.
 
     Raises:
         ValueError: naming the adapter.
     """
     if name in PREFIX:
         raise ValueError(f"adapter_name: {name!r} is contained in {PREFIX!r}; accepted is any other name")
+    if "." in name or hasattr(nn.ParameterDict(), name):
+        raise ValueError(
+            f"adapter_name: {name!r} cannot be a name in torch's modules, which have such an attribute or divide names "
+            "at dots; accepted is any other name"
+        )
 
 
 def all_linear(config: Any, model: nn.Module) -> set[str] | None:

@@ -40,6 +40,9 @@ class GPartConfig(PeftConfig):
         target_modules: names or endings of the modules to adapt, a regular expression, or "all-linear"; None takes
             PEFT's defaults for the architecture. `nn.Linear`, `nn.Embedding`, `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d`
             and transformers' `Conv1D` are supported.
+        target_parameters: names or endings of parameters to adapt that a module holds itself, such as the stacked
+            weights of experts (["experts.gate_up_proj", "experts.down_proj"]); they follow the modules in the
+            partition. target_modules=[] adapts these alone.
         exclude_modules: modules to leave out, in the same forms.
         layers_to_transform: numbers of the blocks to adapt; None is all of them.
         layers_pattern: name of the list of blocks, where PEFT, or the scope "transformer_block", does not know it.
@@ -78,6 +81,10 @@ class GPartConfig(PeftConfig):
     scope: str = field(default="global", metadata={"help": f"Over what a group reaches: {', '.join(SCOPES)}."})
     target_modules: list[str] | set[str] | str | None = field(
         default=None, metadata={"help": "Modules to adapt: names, endings, a regular expression, or 'all-linear'."}
+    )
+    target_parameters: list[str] | None = field(
+        default=None,
+        metadata={"help": "Parameters to adapt that modules hold themselves: names or endings."},
     )
     exclude_modules: list[str] | set[str] | str | None = field(
         default=None, metadata={"help": "Modules to leave out, in the same forms."}
@@ -118,6 +125,8 @@ class GPartConfig(PeftConfig):
             raise ValueError(f"dropout: {self.dropout!r}; accepted are probabilities from 0 to below 1")
         if self.bias not in _BIAS:
             raise ValueError(f"bias: {self.bias!r}; accepted are {', '.join(map(repr, _BIAS))}")
+        if isinstance(self.target_parameters, str):
+            raise ValueError(f"target_parameters: {self.target_parameters!r}; accepted are None and a list of names")
         check_renamed(self.renamed)
         self._check_layers()
         for name in ("target_modules", "exclude_modules"):

@@ -17,7 +17,7 @@ from gpart.compute.functional import adapted_product
 from gpart.compute.products import Identity, Product, product_of
 from gpart.compute.slices import LayerSlice
 from gpart.numerics import accumulation_dtype
-from gpart.tuner.base_layers import BaseLayer, check_supported, is_quantised, storage_name
+from gpart.tuner.base_layers import BaseLayer, check_supported, is_quantised, merge_refusal, storage_name
 from gpart.tuner.compat import BaseTunerLayer, check_adapters_to_merge, keep_trainable
 
 Slices = dict[str, LayerSlice]
@@ -54,11 +54,23 @@ class GPartLayer(nn.Module, BaseTunerLayer):
 
     def __init__(self, base_layer: BaseLayer, theta: nn.ParameterDict) -> None:
         super().__init__()
-        check_supported(base_layer)
         self.base_layer = base_layer
         object.__setattr__(self, "gpart_theta", theta)
         self.gpart_slices: Slices = {}
         self.gpart_bias_slices: Slices = {}
+        self._look_at(base_layer)
+        self.merged_adapters: list[str] = []
+        self._disable_adapters = False
+        self._kept_base: list[Tensor] | None = None
+        self._shared: Tensor | None = None
+        self._rounding = 0.0
+        #: Whether another module has the same weight, as a tied head has that of the embedding.
+        self.tied = False
+        self.train(base_layer.training)
+
+    def _look_at(self, base_layer: BaseLayer) -> None:
+        """Check the base and note what it computes."""
+        check_supported(base_layer)
         self.padding, self.product = product_of(base_layer)
         self.fan_in_fan_out = isinstance(base_layer, Conv1D)
         self.quantised = is_quantised(base_layer)
@@ -69,17 +81,8 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         elif isinstance(base_layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             self.in_features, self.out_features = base_layer.in_channels, base_layer.out_channels
         else:
-            rows, columns = base_layer.weight.shape
-            stored_as_out_in = isinstance(base_layer, nn.Linear)
-            self.in_features, self.out_features = (columns, rows) if stored_as_out_in else (rows, columns)
-        self.merged_adapters: list[str] = []
-        self._disable_adapters = False
-        self._kept_base: list[Tensor] | None = None
-        self._shared: Tensor | None = None
-        self._rounding = 0.0
-        #: Whether another module has the same weight, as a tied head has that of the embedding.
-        self.tied = False
-        self.train(base_layer.training)
+            shape = base_layer.weight.shape
+            self.in_features, self.out_features = reversed(shape) if isinstance(base_layer, nn.Linear) else shape
 
     def weight_and_bias(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
         """The base's, as stored; of a quantised layer zeros of their shapes, in `dtype`, which take no memory."""
@@ -114,10 +117,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         Raises:
             TypeError: if gradients are asked for through a quantised base that passes none to its input.
         """
-        if self.disable_adapters and self.merged:
-            self.unmerge()
-        active = [] if self.disable_adapters or self.merged else self.active_adapters
-        names = [name for name in active if name in self.gpart_slices]
+        names = self._acting()
         if not names:
             result: Tensor = self.base_layer(x, *args, **kwargs)
             return result
@@ -125,6 +125,13 @@ class GPartLayer(nn.Module, BaseTunerLayer):
             weight, bias = self.weight_and_bias()
             return self._adapted(self.padding(x), weight, bias, names, weight.dtype)
         return self._beside_quantised(x, self.base_layer(x, *args, **kwargs), names)
+
+    def _acting(self) -> list[str]:
+        """The adapters that change the forward. What is merged and disabled is taken out."""
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        active = [] if self.disable_adapters or self.merged else self.active_adapters
+        return [name for name in active if name in self.gpart_slices]
 
     def _beside_quantised(self, x: Tensor, result: Tensor, names: list[str]) -> Tensor:
         """The result of the base, with the product of the input and what the adapters add."""
@@ -201,7 +208,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         if not names:
             return
         if self.quantised:
-            raise ValueError(self.refusal())
+            raise ValueError(merge_refusal(self.get_base_layer()))
         before = [tensor.data for tensor, _ in self._tensors()]
         kept = self._kept_base is not None
         merged = self._with(self._kept_base or before, [*self.merged_adapters, *names] if kept else names)
@@ -212,21 +219,14 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         if not self.merged and self.tied:
             # The other module keeps the parameter, and with it the base's values.
             base = self.get_base_layer()
-            self._shared = base.weight
-            base.weight = nn.Parameter(base.weight.data, requires_grad=base.weight.requires_grad)
+            self._shared, _ = self.weight_and_bias()
+            own = nn.Parameter(self._shared.data, requires_grad=self._shared.requires_grad)
+            setattr(base, self.parameter_name, own)
         self._set_base(merged)
         self.merged_adapters += names
         if self._kept_base is None:
             apart = [(one - other).abs().max() for one, other in zip(self._without_merged(), before, strict=True)]
             self._rounding = max(self._rounding, *map(float, apart))
-
-    def refusal(self, name: str = "the layer") -> str:
-        """Why a quantised layer is not merged."""
-        return (
-            f"merge: {name} is quantised ({storage_name(self.get_base_layer())}), and quantising it again would drop "
-            "changes smaller than a step; accepted is to load the adapter on the model that is not quantised, and to "
-            "merge there"
-        )
 
     def _with(self, tensors: list[Tensor], adapters: list[str]) -> list[Tensor]:
         """The base's tensors plus what the adapters add, rounded to their types."""
@@ -269,7 +269,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         self._set_base(self._without_merged() if self._kept_base is None else self._kept_base)
         rounding = self._rounding if self._kept_base is None else 0.0
         if self._shared is not None:
-            self.get_base_layer().weight = self._shared
+            setattr(self.get_base_layer(), self.parameter_name, self._shared)
         self._kept_base = self._shared = None
         self._rounding = 0.0
         self.merged_adapters.clear()

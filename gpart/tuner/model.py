@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gpart.compute.slices import LayerSlice
 from gpart.partition.partition import Partition
-from gpart.tuner.base_layers import check_supported, leave_fast_path, without_uncalled
+from gpart.tuner.base_layers import check_supported, leave_fast_path, merge_refusal, warn_of_stacked, without_uncalled
 from gpart.tuner.building import partition_of
 from gpart.tuner.checkpointing import check_reentrant
 from gpart.tuner.checkpoints import PartitionedTuner
@@ -27,6 +27,7 @@ from gpart.tuner.compat import (
 )
 from gpart.tuner.config import GPartConfig
 from gpart.tuner.layer import GPartLayer, wrapped
+from gpart.tuner.parameters import ParamWrapper
 from gpart.tuner.weighted import check_weighted, weighted_sum
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -94,6 +95,8 @@ class GPartModel(PartitionedTuner):
         try:
             super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
             self._attach(config, adapter_name, low_cpu_mem_usage)
+            if names is not None:
+                warn_of_stacked(self.model, [layer.weight_and_bias()[0] for _, layer in self._found])
         except Exception:
             self._withdraw(adapter_name)
             raise
@@ -110,11 +113,15 @@ class GPartModel(PartitionedTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        if isinstance(target, GPartLayer):
+        if isinstance(target, GPartLayer) and parameter_name in (None, target.parameter_name):
+            if parameter_name is None:
+                check_supported(target.get_base_layer())
             self._found.append((current_key, target))
             return
-        check_supported(target)
-        layer = wrapped(target, self.gpart_theta)
+        if parameter_name is None:
+            layer = wrapped(target, self.gpart_theta)
+        else:
+            layer = ParamWrapper(target, self.gpart_theta, parameter_name)
         layer.set_adapter(self.active_adapters)
         self._replace_module(parent, target_name, layer, target)
         self._found.append((current_key, layer))
@@ -167,7 +174,7 @@ class GPartModel(PartitionedTuner):
         super()._check_merge_allowed()
         for name, layer in self.named_modules():
             if isinstance(layer, GPartLayer) and layer.quantised and layer.gpart_slices:
-                raise ValueError(layer.refusal(name.removeprefix("model.")))
+                raise ValueError(merge_refusal(layer.get_base_layer(), name.removeprefix("model.")))
 
     def _withdraw(self, adapter_name: str) -> None:
         """Undo an injection that failed."""

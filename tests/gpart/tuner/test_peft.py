@@ -131,6 +131,16 @@ def test_names_contained_in_the_prefix_are_refused(name: str) -> None:
         get_peft_model(ROBERTA.new(), ROBERTA.config(), adapter_name=name)
 
 
+@pytest.mark.parametrize("name", ["half", "keys", "training", "a.b"])
+def test_names_that_torch_cannot_hold_are_refused(name: str) -> None:
+    model = ROBERTA.adapted_model()
+    before = logits(model)
+    with pytest.raises(ValueError, match=rf"adapter_name: '{name}' cannot be a name in torch's modules"):
+        model.add_adapter(name, ROBERTA.config())
+    assert list(model.peft_config) == ["default"]
+    assert torch.equal(logits(model), before)
+
+
 # What PEFT does not offer to a method with one vector for all layers, by design
 
 
