@@ -55,6 +55,14 @@ def merge_refusal(module: nn.Module, name: str = "the layer") -> str:
     )
 
 
+def rounding_left(rounding: float) -> str:
+    """What unmerging warns of where it leaves weights at most so far from what they were."""
+    return (
+        f"Unmerging by subtraction left weights up to {rounding:.0e} off their values before merging; keep_base=True "
+        "restores them exactly"
+    )
+
+
 def check_supported(module: nn.Module) -> None:
     """Refuse a module whose output is not a plain product with its weight, unless it is quantised.
 

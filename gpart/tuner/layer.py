@@ -17,7 +17,7 @@ from gpart.compute.functional import adapted_product
 from gpart.compute.products import Identity, Product, product_of
 from gpart.compute.slices import LayerSlice
 from gpart.numerics import accumulation_dtype
-from gpart.tuner.base_layers import BaseLayer, check_supported, is_quantised, merge_refusal, storage_name
+from gpart.tuner.base_layers import BaseLayer, check_supported, is_quantised, merge_refusal, rounding_left, storage_name
 from gpart.tuner.compat import BaseTunerLayer, check_adapters_to_merge, keep_trainable
 
 Slices = dict[str, LayerSlice]
@@ -252,12 +252,8 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        if self.take_out():
-            # The same text for all layers, so that Python shows it once; `GPartModel.unmerge_adapter` says how far.
-            warnings.warn(
-                "Unmerging by subtraction left weights off by rounding; keep_base=True restores them exactly",
-                stacklevel=2,
-            )
+        if rounding := self.take_out():
+            warnings.warn(rounding_left(rounding), stacklevel=2)
 
     @torch.no_grad()
     def take_out(self) -> float:

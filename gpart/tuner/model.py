@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from gpart.compute.slices import LayerSlice
 from gpart.partition.partition import Partition
-from gpart.tuner.base_layers import check_supported, leave_fast_path, merge_refusal, warn_of_stacked, without_uncalled
+from gpart.tuner.base_layers import (
+    check_supported,
+    leave_fast_path,
+    merge_refusal,
+    rounding_left,
+    warn_of_stacked,
+    without_uncalled,
+)
 from gpart.tuner.building import partition_of
 from gpart.tuner.checkpointing import check_reentrant
 from gpart.tuner.checkpoints import PartitionedTuner
@@ -244,11 +251,7 @@ class GPartModel(PartitionedTuner):
                 else:
                     module.unmerge()
         if rounding:
-            warnings.warn(
-                f"Unmerging by subtraction left weights up to {rounding:.0e} off their values before merging; "
-                "keep_base=True restores them exactly",
-                stacklevel=2,
-            )
+            warnings.warn(rounding_left(rounding), stacklevel=2)
 
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         theta = self.gpart_theta[adapter_name]
