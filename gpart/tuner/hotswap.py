@@ -6,7 +6,7 @@ names are known. A vector means nothing without its partition, which is checked 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -52,8 +52,10 @@ def hotswap_adapter(model: nn.Module, source: Tensor | str | Path, adapter_name:
             theta.copy_(source)
         return
     weights = load_peft_weights(str(source), device=str(theta.device))
-    tuner.know_names(adapter_name, PeftConfig.from_pretrained(str(source)))
-    set_peft_model_state_dict(live, _in_names_of(live, weights, adapter_name), adapter_name=adapter_name)
+    config = PeftConfig.from_pretrained(str(source))
+    tuner.know_names(adapter_name, config)
+    heads = getattr(config, "modules_to_save", None) or []
+    set_peft_model_state_dict(live, _in_names_of(live, weights, adapter_name, heads), adapter_name=adapter_name)
 
 
 def _check_shape(name: str, given: Tensor, live: Tensor) -> None:
@@ -61,8 +63,16 @@ def _check_shape(name: str, given: Tensor, live: Tensor) -> None:
         raise ValueError(f"{name}: has shape {tuple(given.shape)}; accepted is {tuple(live.shape)}")
 
 
-def _in_names_of(model: nn.Module, weights: Mapping[str, Tensor], adapter_name: str) -> dict[str, Tensor]:
+def _in_names_of(
+    model: nn.Module, weights: Mapping[str, Tensor], adapter_name: str, heads: Sequence[str]
+) -> dict[str, Tensor]:
     """What was saved, by the names of the live model, after checking that it is all that the adapter trains.
+
+    Args:
+        model: the live one.
+        weights: what was saved, by its names in files.
+        adapter_name: of the live adapter.
+        heads: the modules that the saved adapter trained. What else is saved along has to be as it is in the model.
 
     Raises:
         ValueError: naming what is too much, missing, or of another shape.
@@ -75,7 +85,9 @@ def _in_names_of(model: nn.Module, weights: Mapping[str, Tensor], adapter_name: 
             own_name, own = trained.pop(plain)
             _check_shape(f"source: {name}", value, own)
             found[own_name] = value
-        elif name not in found and not _is_in_base(model, plain, value):
+        elif name not in found and (
+            any(f".{head}." in plain for head in heads) or not _is_in_base(model, plain, value)
+        ):
             raise ValueError(
                 f"source: holds {name}, which the live adapter does not train; accepted are adapters that train the "
                 "same modules (modules_to_save)"

@@ -34,7 +34,7 @@ from gpart.tuner.compat import (
 )
 from gpart.tuner.config import GPartConfig
 from gpart.tuner.layer import GPartLayer, wrapped
-from gpart.tuner.parameters import ParamWrapper
+from gpart.tuner.parameters import ParamWrapper, check_matched
 from gpart.tuner.weighted import check_weighted, weighted_sum
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -101,6 +101,7 @@ class GPartModel(PartitionedTuner):
             config.target_modules = without_uncalled(names, model)
         try:
             super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+            check_matched(config.target_parameters, [name for name, _ in self._found])
             self._attach(config, adapter_name, low_cpu_mem_usage)
             if names is not None:
                 warn_of_stacked(self.model, [layer.weight_and_bias()[0] for _, layer in self._found])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,24 @@ from torch import Tensor, nn
 from gpart.compute.products import Identity, Padding
 from gpart.tuner.base_layers import check_parameter
 from gpart.tuner.layer import GPartLayer
+
+
+def check_matched(targets: Sequence[str] | None, names: Sequence[str]) -> None:
+    """Refuse targets that are no parameters of the model, of which PEFT says nothing as long as others are.
+
+    Args:
+        targets: names or endings that were asked for.
+        names: of what was found.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    for target in targets or ():
+        if not any(f".{name}".endswith(f".{target}") for name in names):
+            raise ValueError(
+                f"target_parameters: {target!r} is no parameter of the model; accepted are names of parameters, or "
+                "what follows a dot in them"
+            )
 
 
 class ParamWrapper(GPartLayer):

@@ -144,6 +144,12 @@ def test_an_embedding_that_is_saved_along_must_be_the_live_one(tmp_path: Path) -
         hotswap_adapter(model, tmp_path)
 
 
+def test_a_head_is_refused_even_where_it_has_not_moved(tmp_path: Path) -> None:
+    live(**HEAD).save_pretrained(str(tmp_path))
+    with pytest.raises(ValueError, match=r"source: holds base_model\.model\.lm_head\.weight"):
+        hotswap_adapter(live(), tmp_path)
+
+
 def test_a_source_may_have_wrappers_in_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.compiler.set_stance("force_eager"), monkeypatch.context() as patch:
         patch.setattr(building, "plain_name", lambda model, name: name)

@@ -219,6 +219,16 @@ def test_a_parameter_that_would_have_no_effect_is_refused(name: str, reason: str
     assert [module for module, _ in base.named_modules()] == names
 
 
+@pytest.mark.parametrize("missing", ["experts.gate_proj", "perts.down_proj", "q_proj.bias"])
+@pytest.mark.filterwarnings("ignore:target_parameters")
+def test_every_parameter_must_be_found(missing: str) -> None:
+    base = new()
+    names = [module for module, _ in base.named_modules()]
+    with pytest.raises(ValueError, match=f"target_parameters: '{missing}' is no parameter of the model; accepted"):
+        get_peft_model(base, config(target_parameters=[EXPERTS[0], missing]))
+    assert [module for module, _ in base.named_modules()] == names
+
+
 def test_a_string_is_no_list_of_parameters() -> None:
     with pytest.raises(ValueError, match="target_parameters: 'experts'; accepted are None and a list of names"):
         config(target_parameters="experts")
