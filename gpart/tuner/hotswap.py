@@ -43,7 +43,7 @@ def hotswap_adapter(model: nn.Module, source: Tensor | str | Path, adapter_name:
     if not isinstance(tuner, GPartModel) or adapter_name not in tuner.gpart_theta:
         known = ", ".join(map(repr, tuner.gpart_theta)) if isinstance(tuner, GPartModel) else "none"
         raise ValueError(f"adapter_name: {adapter_name!r} is no GPart adapter of this model; accepted are {known}")
-    if any(adapter_name in layer.merged_adapters for layer in tuner.layers()):
+    if any(adapter_name in layer.merged_adapters for layer in tuner.gpart_layers()):
         raise ValueError(f"adapter_name: {adapter_name!r} is merged; accepted after unmerge_adapter()")
     theta = tuner.gpart_theta[adapter_name]
     if isinstance(source, Tensor):

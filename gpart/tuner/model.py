@@ -55,7 +55,7 @@ class GPartModel(PartitionedTuner):
 
     gpart_theta: nn.ParameterDict
 
-    def layers(self) -> list[GPartLayer]:
+    def gpart_layers(self) -> list[GPartLayer]:
         """The adapted layers, of whichever adapters, in the order of the model."""
         return [module for module in self.model.modules() if isinstance(module, GPartLayer)]
 
@@ -169,7 +169,7 @@ class GPartModel(PartitionedTuner):
         self, *args: object, adapter_names: object = None, **kwargs: object
     ) -> AbstractContextManager[None]:
         # Called before every forward and generation. Each layer would take out what is merged by itself.
-        if self._disabled and any(layer.merged for layer in self.layers()):
+        if self._disabled and any(layer.merged for layer in self.gpart_layers()):
             self.unmerge_adapter()
         # PEFT takes the argument out before it calls the base, so that it would have no effect.
         if adapter_names is not None:
@@ -230,7 +230,7 @@ class GPartModel(PartitionedTuner):
 
     def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:
         """Choose the active adapters: what is merged is taken out first, of which PEFT's own warns at each layer."""
-        if any(layer.merged for layer in self.layers()):
+        if any(layer.merged for layer in self.gpart_layers()):
             warnings.warn("Adapter cannot be set when the model is merged. Unmerging the model first.", stacklevel=2)
             self.unmerge_adapter()
         super().set_adapter(adapter_name, inference_mode)

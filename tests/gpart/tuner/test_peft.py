@@ -306,3 +306,10 @@ def test_tokens_train_beside_the_vector(tmp_path: Path) -> None:
     torch.testing.assert_close(bits(model), weights, rtol=0, atol=1e-6)
     assert not any(getattr(module, "merged", False) is True for module in model.modules())
     assert torch.equal(logits(model.merge_and_unload()), trained)
+
+
+def test_attributes_of_the_base_are_reached_through_the_model() -> None:
+    llama: Any = SMALL["llama"].new().model
+    model: Any = get_peft_model(llama, SMALL["llama"].config(task_type=None))
+    for name in ("layers", "norm", "config", "embed_tokens"):
+        assert getattr(model.base_model, name) is getattr(model, name) is getattr(llama, name)
