@@ -1,7 +1,9 @@
 """GPart (arXiv 2605.14841): fine-tuning in d shared coordinates, as a plug-in for PEFT.
 
 Importing this package registers the method with PEFT, so `import gpart` comes before `PeftModel.from_pretrained`; in a
-process that has not imported it, PEFT fails on a GPart checkpoint with KeyError: 'GPART'.
+process that has not imported it, PEFT fails on a GPart checkpoint with KeyError: 'GPART'. Any order will do otherwise,
+except where torchvision does not fit torch: there `import peft` fails by itself, before anything here could help, and
+works after `import gpart`, in the same process too.
 
     from peft import get_peft_model
     from gpart import GPartConfig

@@ -1,13 +1,13 @@
 """What the supported layers compute of an input and a weight, linear in each, and the two adjoints.
 
-Each is the operation that the base layer itself calls, so that the bits are the same, and each is a tuple of integers
-alone, so that a compiled graph can hold it. The adjoints are operations of torch whose own derivatives it knows.
+Each is the operation that the base layer itself calls, so that the bits are the same, and each is a tuple of integers,
+or of such, so that a compiled graph can hold it. The adjoints are operations of torch whose own derivatives it knows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -55,24 +55,22 @@ class Dense(NamedTuple):
 
 
 class Convolution(NamedTuple):
-    """The product of `nn.Conv2d`, behind any padding that is not of as many zeros on both sides.
+    """The product of `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d`, behind any padding but as many zeros on both sides.
 
     Attributes:
-        stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w: along rows and columns.
+        stride, padding, dilation: along each of the n dimensions of space, the first of the input's first.
         groups: into which channels are divided.
     """
 
-    stride_h: int
-    stride_w: int
-    padding_h: int
-    padding_w: int
-    dilation_h: int
-    dilation_w: int
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     groups: int
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """x ([batch,] in, h, w) to ([batch,] out, h', w')."""
-        return F.conv2d(x, weight, bias, self[0:2], self[2:4], self[4:6], self.groups)
+        """x ([batch,] in, n sizes) to ([batch,] out, n sizes)."""
+        operation = (F.conv1d, F.conv2d, F.conv3d)[len(self.stride) - 1]
+        return operation(x, weight, bias, *self)
 
     def grad_input(self, grad_output: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """The gradient of the output to that of x."""
@@ -83,20 +81,22 @@ class Convolution(NamedTuple):
         return self._adjoint(grad_output, x, weight.to(grad_output.dtype), 1)
 
     def _adjoint(self, grad_output: Tensor, x: Tensor, weight: Tensor, which: int) -> Tensor:
-        if x.dim() == 3:
+        n = len(self.stride)
+        if x.dim() == n + 1:
             x, grad_output = x.unsqueeze(0), grad_output.unsqueeze(0)
         wanted = [which == 0, which == 1, False]
-        geometry = (list(self[0:2]), list(self[2:4]), list(self[4:6]), False, [0, 0], self.groups)
+        geometry = (list(self.stride), list(self.padding), list(self.dilation), False, [0] * n, self.groups)
         result: Tensor = _ATEN.convolution_backward(grad_output, x, weight, None, *geometry, wanted)[which]
         return result
 
     def along_bias(self, bias: Tensor) -> Tensor:
         """The bias, shaped so that it can be added to an output."""
-        return bias[:, None, None]
+        return bias.view(-1, *[1] * len(self.stride))
 
     def grad_bias(self, grad_output: Tensor) -> Tensor:
         """The gradient of the output to that of the bias, (out,)."""
-        return grad_output.sum((-1, -2)).reshape(-1, grad_output.shape[-3]).sum(0)
+        n = len(self.stride)
+        return grad_output.sum(tuple(range(-n, 0))).reshape(-1, grad_output.shape[-n - 1]).sum(0)
 
 
 class EmbeddingLookup(NamedTuple):
@@ -165,12 +165,20 @@ _KINDS: tuple[type[Product], ...] = (Dense, Convolution, EmbeddingLookup, Identi
 
 def encoded(product: Product) -> list[int]:
     """The product as whole numbers, of which there is at least one."""
-    return [_KINDS.index(type(product)), *product]
+    flat = [number for field in product for number in (field if isinstance(field, tuple) else (field,))]
+    return [_KINDS.index(type(product)), *flat]
 
 
 def decoded(numbers: Sequence[int]) -> Product:
     """The inverse of `encoded`."""
-    return _KINDS[numbers[0]](*numbers[1:])
+    kind: Any = _KINDS[numbers[0]]
+    numbers = numbers[1:]
+    if kind is not Convolution:
+        product: Product = kind(*numbers)
+        return product
+    n = len(numbers) // 3
+    stride, padding, dilation = (tuple(numbers[start : start + n]) for start in range(0, 3 * n, n))
+    return Convolution(stride, padding, dilation, numbers[-1])
 
 
 class Padding(NamedTuple):
@@ -191,7 +199,7 @@ class Padding(NamedTuple):
 
 def product_of(module: nn.Module) -> tuple[Padding, Product]:
     """What a supported module does with its input."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         return _convolution_of(module)
     if isinstance(module, nn.Embedding):
         padding_idx = -1 if module.padding_idx is None else module.padding_idx
@@ -199,14 +207,13 @@ def product_of(module: nn.Module) -> tuple[Padding, Product]:
     return Padding(), Dense(int(isinstance(module, Conv1D)))
 
 
-def _convolution_of(module: nn.Conv2d) -> tuple[Padding, Product]:
-    """As `nn.Conv2d` does it: zeros are left to the convolution, but for one more on one side (`padding="same"`)."""
-    left, right, top, bottom = module._reversed_padding_repeated_twice
-    stride_h, stride_w = module.stride
-    dilation_h, dilation_w = module.dilation
+def _convolution_of(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> tuple[Padding, Product]:
+    """As torch does it: zeros are left to the convolution, but for one more on one side (`padding="same"`)."""
+    widths = tuple(module._reversed_padding_repeated_twice)
+    lower, upper = widths[0::2], widths[1::2]
     if module.padding_mode != "zeros":
-        before, inside = Padding((left, right, top, bottom), module.padding_mode), (0, 0)
+        before, inside = Padding(widths, module.padding_mode), (0,) * len(lower)
     else:
-        more = (0, right - left, 0, bottom - top)
-        before, inside = Padding(more if any(more) else ()), (top, left)
-    return before, Convolution(stride_h, stride_w, *inside, dilation_h, dilation_w, module.groups)
+        more = tuple(width for low, up in zip(lower, upper, strict=True) for width in (0, up - low))
+        before, inside = Padding(more if any(more) else ()), lower[::-1]
+    return before, Convolution(tuple(module.stride), inside, tuple(module.dilation), module.groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -273,6 +274,18 @@ class Partition:
         """The partition in short, as the file of weights holds it: hashes in place of the list and the digest."""
         layers = layers_stamp(self._layer_list)
         return {**self.definition, "layers": layers, "digest": self.digest[:STAMP_DIGITS]}
+
+    def under(self, names: Sequence[str], blocks: Sequence[str] | None = None) -> Partition:
+        """The same map, with other names for its layers, as a checkpoint may have them.
+
+        Args:
+            names: of the layers, in order.
+            blocks: of each layer, where the scope is "transformer_block".
+        """
+        other = copy.copy(self)
+        other.layers = tuple(layer._replace(name=name) for layer, name in zip(self.layers, names, strict=True))
+        other.blocks = blocks if blocks is None else list(blocks)
+        return other
 
     def mismatch(self, stored: Mapping[str, object]) -> str:
         """How a stored manifest or stamp differs from this partition, in one line; empty if it is the same."""

@@ -7,25 +7,40 @@ extends before it calls PEFT's own registration.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable
+from typing import Any
 
-import peft
 from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
-from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, PeftType, register_peft_method
+from peft.tuners.tuners_utils import (
+    BaseTuner,
+    BaseTunerLayer,
+    _maybe_include_all_linear_layers,
+    check_adapters_to_merge,
+    onload_layer,
+)
+from peft.utils import (
+    TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING,
+    AuxiliaryTrainingWrapper,
+    PeftType,
+    register_peft_method,
+)
 from torch import Tensor, nn
+
+from gpart.tuner.names import unwrapped
 
 __all__ = [
     "DEFAULT_TARGETS",
     "PREFIX",
+    "AuxiliaryTrainingWrapper",
     "BaseTuner",
     "BaseTunerLayer",
     "OneVectorTuner",
+    "all_linear",
     "check_adapter_name",
     "check_adapters_to_merge",
     "keep_trainable",
+    "onload_layer",
     "peft_type",
     "register",
 ]
@@ -34,8 +49,6 @@ __all__ = [
 PREFIX = "gpart_"
 #: PEFT's query and value projections, by architecture.
 DEFAULT_TARGETS: dict[str, list[str]] = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-#: The release that the conformance tests (tests/gpart/conformance) run on.
-_TESTED = "0.21"
 
 
 def peft_type() -> PeftType:
@@ -55,17 +68,11 @@ def peft_type() -> PeftType:
 
 
 def register(config: type, model: type) -> None:
-    """Make PEFT know the method; doing it again changes nothing. A release of PEFT that is not tested gives a warning.
+    """Make PEFT know the method; doing it again changes nothing.
 
     Raises:
         ImportError: if PEFT has a method named GPART already.
     """
-    if not peft.__version__.startswith(f"{_TESTED}."):
-        warnings.warn(
-            f"peft: version {peft.__version__} is installed; gpart is tested with {_TESTED}.*, and what it needs of "
-            "PEFT's private parts may have changed",
-            stacklevel=2,
-        )
     member = peft_type()
     known = PEFT_TYPE_TO_CONFIG_MAPPING.get(member)
     if known is config and PEFT_TYPE_TO_TUNER_MAPPING.get(member) is model:
@@ -76,13 +83,26 @@ def register(config: type, model: type) -> None:
 
 
 def check_adapter_name(name: str) -> None:
-    """Refuse a name that PEFT would take for part of the prefix, on which it loses weights when loading.
+    """Refuse a name that torch's dictionaries cannot hold, or that PEFT, when loading, takes for part of the prefix.
 
     Raises:
         ValueError: naming the adapter.
     """
     if name in PREFIX:
         raise ValueError(f"adapter_name: {name!r} is contained in {PREFIX!r}; accepted is any other name")
+    if "." in name or hasattr(nn.ParameterDict(), name):
+        raise ValueError(
+            f"adapter_name: {name!r} cannot be a name in torch's modules, which have such an attribute or divide names "
+            "at dots; accepted is any other name"
+        )
+
+
+def all_linear(config: Any, model: nn.Module) -> set[str] | None:
+    """The names that PEFT takes "all-linear" for; None where a configuration asks for something else."""
+    if not isinstance(config.target_modules, str) or config.target_modules.lower() != "all-linear":
+        return None
+    names: set[str] = _maybe_include_all_linear_layers(copy.copy(config), model).target_modules
+    return names
 
 
 def keep_trainable(module: nn.Module) -> None:
@@ -130,17 +150,17 @@ class OneVectorTuner(BaseTuner):
         state_dict: dict[str, Tensor],
         unwanted_adapter_names: Iterable[str],
     ) -> dict[str, Tensor]:
-        tuner, root = _tuner(cls, model)
+        prefix, tuner, root = _tuner(cls, model)
         tuner.before_saving(adapter_name)
         key = f"{root}{cls.vector}.{adapter_name}"
         extra = {f"{root}{name}.{adapter_name}": value for name, value in tuner.extra_state(adapter_name).items()}
-        return {key: state_dict[key]} | extra
+        return {key: state_dict[f"{prefix}{key}"]} | extra
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        tuner, root = _tuner(cls, model)
+        prefix, tuner, root = _tuner(cls, model)
         state = tuner.own_state(adapter_name, state_dict, root)
         tuner.check_state(
             adapter_name, {name: state.pop(f"{root}{name}", None) for name in tuner.extra_state(adapter_name)}
@@ -149,7 +169,10 @@ class OneVectorTuner(BaseTuner):
             raise ValueError(
                 f"checkpoint: it holds no {root}{cls.vector}, only {', '.join(sorted(state)) or 'nothing'}"
             )
-        state[f"{root}{cls.vector}.{adapter_name}"] = state.pop(f"{root}{cls.vector}")
+        value, own = state.pop(f"{root}{cls.vector}"), getattr(tuner, cls.vector)[adapter_name]
+        if value.shape != own.shape:
+            raise ValueError(f"checkpoint: its vector has shape {tuple(value.shape)}; accepted is {tuple(own.shape)}")
+        state[f"{prefix}{root}{cls.vector}.{adapter_name}"] = value
         return state
 
     def _check_new_adapter_config(self, config: PeftConfig) -> None:
@@ -175,11 +198,16 @@ class OneVectorTuner(BaseTuner):
         setattr(parent, child_name, new_module)
 
 
-def _tuner(cls: type[OneVectorTuner], model: nn.Module) -> tuple[OneVectorTuner, str]:
-    """The tuner in a `PeftModel`, with the prefix of its own keys; or the tuner itself."""
+def _tuner(cls: type[OneVectorTuner], model: nn.Module) -> tuple[str, OneVectorTuner, str]:
+    """The tuner in a `PeftModel`, or the tuner itself.
+
+    Returns:
+        what a wrapper around the model puts before all names; the tuner; the prefix of its own keys behind that.
+    """
+    prefix, model = unwrapped(model)
     if isinstance(model, OneVectorTuner):
-        return model, ""
+        return prefix, model, ""
     tuner = getattr(model, "base_model", None)
     if not isinstance(tuner, OneVectorTuner):
         raise TypeError(f"model: a {type(model).__name__} holds no {cls.__name__}; accepted is a PeftModel that does")
-    return tuner, "base_model."
+    return prefix, tuner, "base_model."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,11 @@ from gpart.compute.functional import adapted_product
 from gpart.compute.products import Identity, Product, product_of
 from gpart.compute.slices import LayerSlice
 from gpart.numerics import accumulation_dtype
-from gpart.tuner.base_layers import check_supported, is_quantised, storage_name
+from gpart.tuner.base_layers import BaseLayer, check_supported, is_quantised, merge_refusal, rounding_left, storage_name
 from gpart.tuner.compat import BaseTunerLayer, check_adapters_to_merge, keep_trainable
 
 Slices = dict[str, LayerSlice]
 """The slices of adapters, by the adapters' names."""
-
-BaseLayer: TypeAlias = nn.Linear | Conv1D | nn.Embedding | nn.Conv2d
-"""What can be adapted, quantised dense layers of other classes apart."""
 
 
 class GPartLayer(nn.Module, BaseTunerLayer):
@@ -52,27 +49,16 @@ class GPartLayer(nn.Module, BaseTunerLayer):
     disable_adapters: bool
     adapter_layer_names = ("gpart_theta",)
     other_param_names = ("gpart_slices", "gpart_bias_slices")
+    #: Of the base's parameter that is adapted.
+    parameter_name = "weight"
 
     def __init__(self, base_layer: BaseLayer, theta: nn.ParameterDict) -> None:
         super().__init__()
-        check_supported(base_layer)
         self.base_layer = base_layer
         object.__setattr__(self, "gpart_theta", theta)
         self.gpart_slices: Slices = {}
         self.gpart_bias_slices: Slices = {}
-        self.padding, self.product = product_of(base_layer)
-        self.fan_in_fan_out = isinstance(base_layer, Conv1D)
-        self.quantised = is_quantised(base_layer)
-        if self.quantised:
-            keep_trainable(base_layer)
-            quantised: Any = base_layer
-            self.in_features, self.out_features = quantised.in_features, quantised.out_features
-        elif isinstance(base_layer, nn.Conv2d):
-            self.in_features, self.out_features = base_layer.in_channels, base_layer.out_channels
-        else:
-            rows, columns = base_layer.weight.shape
-            stored_as_out_in = isinstance(base_layer, nn.Linear)
-            self.in_features, self.out_features = (columns, rows) if stored_as_out_in else (rows, columns)
+        self._look_at(base_layer)
         self.merged_adapters: list[str] = []
         self._disable_adapters = False
         self._kept_base: list[Tensor] | None = None
@@ -82,12 +68,28 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         self.tied = False
         self.train(base_layer.training)
 
+    def _look_at(self, base_layer: BaseLayer) -> None:
+        """Check the base and note what it computes."""
+        check_supported(base_layer)
+        self.padding, self.product = product_of(base_layer)
+        self.fan_in_fan_out = isinstance(base_layer, Conv1D)
+        self.quantised = is_quantised(base_layer)
+        if self.quantised:
+            keep_trainable(base_layer)
+            quantised: Any = base_layer
+            self.in_features, self.out_features = quantised.in_features, quantised.out_features
+        elif isinstance(base_layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            self.in_features, self.out_features = base_layer.in_channels, base_layer.out_channels
+        else:
+            shape = base_layer.weight.shape
+            self.in_features, self.out_features = reversed(shape) if isinstance(base_layer, nn.Linear) else shape
+
     def weight_and_bias(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
         """The base's, as stored; of a quantised layer zeros of their shapes, in `dtype`, which take no memory."""
         base = self.get_base_layer()
         bias = getattr(base, "bias", None)
         if not self.quantised:
-            return base.weight, bias
+            return getattr(base, self.parameter_name), bias
         held = next(chain(base.parameters(), base.buffers()))
         zero = torch.zeros((), dtype=dtype, device=held.device)
         weight = zero.expand(self.out_features, self.in_features)
@@ -105,20 +107,17 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         """What the base layer would give with the effective weight and bias in place of its own.
 
         Args:
-            x: as the base layer takes it: (..., in); of a convolution ([batch,] in, h, w); of an embedding (...), int.
+            x: as the base layer takes it: (..., in); of a convolution ([batch,] in, sizes); of an embedding (...), int.
             args: to the base layer, where that is called: without an active adapter, merged, or quantised.
             kwargs: the same.
 
         Returns:
-            as the base layer gives it: (..., out); of a convolution ([batch,] out, h', w').
+            as the base layer gives it: (..., out); of a convolution ([batch,] out, sizes).
 
         Raises:
             TypeError: if gradients are asked for through a quantised base that passes none to its input.
         """
-        if self.disable_adapters and self.merged:
-            self.unmerge()
-        active = [] if self.disable_adapters or self.merged else self.active_adapters
-        names = [name for name in active if name in self.gpart_slices]
+        names = self._acting()
         if not names:
             result: Tensor = self.base_layer(x, *args, **kwargs)
             return result
@@ -126,6 +125,13 @@ class GPartLayer(nn.Module, BaseTunerLayer):
             weight, bias = self.weight_and_bias()
             return self._adapted(self.padding(x), weight, bias, names, weight.dtype)
         return self._beside_quantised(x, self.base_layer(x, *args, **kwargs), names)
+
+    def _acting(self) -> list[str]:
+        """The adapters that change the forward. What is merged and disabled is taken out."""
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        active = [] if self.disable_adapters or self.merged else self.active_adapters
+        return [name for name in active if name in self.gpart_slices]
 
     def _beside_quantised(self, x: Tensor, result: Tensor, names: list[str]) -> Tensor:
         """The result of the base, with the product of the input and what the adapters add."""
@@ -202,7 +208,7 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         if not names:
             return
         if self.quantised:
-            raise ValueError(self.refusal())
+            raise ValueError(merge_refusal(self.get_base_layer()))
         before = [tensor.data for tensor, _ in self._tensors()]
         kept = self._kept_base is not None
         merged = self._with(self._kept_base or before, [*self.merged_adapters, *names] if kept else names)
@@ -213,21 +219,14 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         if not self.merged and self.tied:
             # The other module keeps the parameter, and with it the base's values.
             base = self.get_base_layer()
-            self._shared = base.weight
-            base.weight = nn.Parameter(base.weight.data, requires_grad=base.weight.requires_grad)
+            self._shared, _ = self.weight_and_bias()
+            own = nn.Parameter(self._shared.data, requires_grad=self._shared.requires_grad)
+            setattr(base, self.parameter_name, own)
         self._set_base(merged)
         self.merged_adapters += names
         if self._kept_base is None:
             apart = [(one - other).abs().max() for one, other in zip(self._without_merged(), before, strict=True)]
             self._rounding = max(self._rounding, *map(float, apart))
-
-    def refusal(self, name: str = "the layer") -> str:
-        """Why a quantised layer is not merged."""
-        return (
-            f"merge: {name} is quantised ({storage_name(self.get_base_layer())}), and quantising it again would drop "
-            "changes smaller than a step; accepted is to load the adapter on the model that is not quantised, and to "
-            "merge there"
-        )
 
     def _with(self, tensors: list[Tensor], adapters: list[str]) -> list[Tensor]:
         """The base's tensors plus what the adapters add, rounded to their types."""
@@ -248,24 +247,29 @@ class GPartLayer(nn.Module, BaseTunerLayer):
         for (tensor, _), value in zip(self._tensors(), values, strict=True):
             tensor.data = value
 
-    @torch.no_grad()
     def unmerge(self) -> None:
         """Take the merged adapters out of the base again: every bit if it was kept, else up to rounding."""
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
+        if rounding := self.take_out():
+            warnings.warn(rounding_left(rounding), stacklevel=2)
+
+    @torch.no_grad()
+    def take_out(self) -> float:
+        """What `unmerge` does, without its warning.
+
+        Returns:
+            how far entries are at most from what they were before merging.
+        """
         self._set_base(self._without_merged() if self._kept_base is None else self._kept_base)
-        if self._kept_base is None and self._rounding:
-            warnings.warn(
-                f"Unmerging by subtraction left weights up to {self._rounding:.0e} off their values before "
-                "merging; keep_base=True restores them exactly",
-                stacklevel=2,
-            )
+        rounding = self._rounding if self._kept_base is None else 0.0
         if self._shared is not None:
-            self.get_base_layer().weight = self._shared
+            setattr(self.get_base_layer(), self.parameter_name, self._shared)
         self._kept_base = self._shared = None
         self._rounding = 0.0
         self.merged_adapters.clear()
+        return rounding
 
     def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
         """Move the vector to its first layer; PEFT asks every layer, and they may be on several devices."""
@@ -288,5 +292,5 @@ class GPartLinear(GPartLayer):
 
 def wrapped(base: BaseLayer, theta: nn.ParameterDict) -> GPartLayer:
     """The wrapper of a layer; arguments as `GPartLayer` has them."""
-    kind = GPartLayer if isinstance(base, (nn.Embedding, nn.Conv2d)) else GPartLinear
+    kind = GPartLayer if isinstance(base, nn.Embedding | nn.Conv1d | nn.Conv2d | nn.Conv3d) else GPartLinear
     return kind(base, theta)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import copy
+import warnings
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
@@ -11,21 +12,35 @@ import torch
 from torch import Tensor, nn
 
 from gpart.compute.slices import LayerSlice
-from gpart.partition.definition import AdaptedLayer
 from gpart.partition.partition import Partition
-from gpart.partition.schemes import scheme_named
-from gpart.partition.scopes import transformer_block
-from gpart.tuner.authors import renamed
-from gpart.tuner.base_layers import check_supported, storage_name
+from gpart.tuner.base_layers import (
+    check_supported,
+    leave_fast_path,
+    merge_refusal,
+    rounding_left,
+    warn_of_stacked,
+    without_uncalled,
+)
+from gpart.tuner.building import partition_of
 from gpart.tuner.checkpointing import check_reentrant
-from gpart.tuner.compat import DEFAULT_TARGETS, PREFIX, OneVectorTuner, check_adapter_name
+from gpart.tuner.checkpoints import PartitionedTuner
+from gpart.tuner.compat import (
+    DEFAULT_TARGETS,
+    PREFIX,
+    BaseTunerLayer,
+    all_linear,
+    check_adapter_name,
+    onload_layer,
+)
 from gpart.tuner.config import GPartConfig
 from gpart.tuner.layer import GPartLayer, wrapped
+from gpart.tuner.parameters import ParamWrapper, check_matched
+from gpart.tuner.weighted import check_weighted, weighted_sum
 
 _HALF = (torch.float16, torch.bfloat16)
 
 
-class GPartModel(OneVectorTuner):
+class GPartModel(PartitionedTuner):
     """GPart (arXiv 2605.14841) around a base model; `peft.get_peft_model` makes it.
 
     Attributes:
@@ -37,13 +52,12 @@ class GPartModel(OneVectorTuner):
     prefix = PREFIX
     tuner_layer_cls = GPartLayer
     target_module_mapping = DEFAULT_TARGETS
-    vector = "gpart_theta"
 
     gpart_theta: nn.ParameterDict
 
-    def partition(self, adapter_name: str = "default") -> Partition:
-        """The partition of an adapter."""
-        return self._partitions[adapter_name]
+    def gpart_layers(self) -> list[GPartLayer]:
+        """The adapted layers, of whichever adapters, in the order of the model."""
+        return [module for module in self.model.modules() if isinstance(module, GPartLayer)]
 
     def forward(self, *args: object, **kwargs: object) -> object:
         """The base model's forward.
@@ -57,10 +71,12 @@ class GPartModel(OneVectorTuner):
 
     def _pre_injection_hook(self, model: nn.Module, config: GPartConfig, adapter_name: str) -> None:
         self.gpart_theta = nn.ParameterDict()
-        self._partitions: dict[str, Partition] = {}
+        self._partitions = {}
+        # Partitions of adapters that are about to be added.
+        self._given: dict[str, list[Partition]] = {}
         self._found: list[tuple[str, GPartLayer]] = []
-        # Adapters of the authors' configurations, whose vectors have not been loaded yet.
-        self._awaiting: set[str] = set()
+        self._awaiting = set()
+        self._disabled = False
 
     def inject_adapter(
         self,
@@ -70,9 +86,10 @@ class GPartModel(OneVectorTuner):
         low_cpu_mem_usage: bool = False,
         state_dict: dict[str, Tensor] | None = None,
     ) -> None:
-        """Wrap the targeted modules, partition their weights, and add a vector of zeros.
+        """Wrap the targeted modules, partition their weights, and add a vector.
 
         Raises:
+            TypeError: if a targeted module cannot be adapted. The model is left as it was.
             ValueError: if the partition cannot be made, or differs from the one that the configuration was saved
                 with. The model is left as it was.
         """
@@ -80,9 +97,14 @@ class GPartModel(OneVectorTuner):
         config = self.peft_config[adapter_name]
         trainable = {name: theta.requires_grad for name, theta in self.gpart_theta.items()}
         self._found = []
-        super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+        if (names := all_linear(config, model)) is not None:
+            config.target_modules = without_uncalled(names, model)
         try:
+            super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+            check_matched(config.target_parameters, [name for name, _ in self._found])
             self._attach(config, adapter_name, low_cpu_mem_usage)
+            if names is not None:
+                warn_of_stacked(self.model, [layer.weight_and_bias()[0] for _, layer in self._found])
         except Exception:
             self._withdraw(adapter_name)
             raise
@@ -99,58 +121,43 @@ class GPartModel(OneVectorTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        if isinstance(target, GPartLayer):
+        if isinstance(target, GPartLayer) and parameter_name in (None, target.parameter_name):
+            if parameter_name is None:
+                check_supported(target.get_base_layer())
             self._found.append((current_key, target))
             return
-        check_supported(target)
-        layer = wrapped(target, self.gpart_theta)
+        if parameter_name is None:
+            layer = wrapped(target, self.gpart_theta)
+        else:
+            layer = ParamWrapper(target, self.gpart_theta, parameter_name)
         layer.set_adapter(self.active_adapters)
         self._replace_module(parent, target_name, layer, target)
         self._found.append((current_key, layer))
 
     def _attach(self, config: GPartConfig, adapter_name: str, low_cpu_mem_usage: bool) -> None:
         """Make the partition of the modules found, and give each its part."""
-        pairs = [layer.weight_and_bias() for _, layer in self._found]
-        if config.bias == "none":
-            pairs = [(weight, None) for weight, _ in pairs]
-        weight, reads_weights = pairs[0][0], scheme_named(config.scheme).of_weights is not None
-        if reads_weights:
-            self._check_readable(config.scheme)
-        planned = weight.is_meta
-        partition = Partition(
-            scheme=config.scheme,
-            d=config.d,
-            seed=config.seed,
-            layers=[
-                AdaptedLayer(name, tuple(weight.shape), 0 if bias is None else bias.numel())
-                for (name, _), (weight, bias) in zip(self._found, pairs, strict=True)
-            ],
-            isometric=config.isometric,
-            scope=config.scope,
-            blocks=self._blocks(config),
-            weights=[tensor for pair in pairs for tensor in pair if tensor is not None] if reads_weights else None,
-            cache_ids=config.cache_ids,
-            device="cpu" if planned else weight.device,
-        )
-        self._check_manifest(config.partition, partition)
+        namesakes = self._given.pop(adapter_name, None) or partition_of(self._found, self.model, config)
+        partition, (weight, _) = namesakes[0], self._found[0][1].weight_and_bias()
         holders = Counter(id(weight) for _, weight in self.model.named_parameters(remove_duplicate=False))
         for _, layer in self._found:
             layer.tied = layer.tied or (not layer.quantised and holders[id(layer.weight_and_bias()[0])] > 1)
-        if not planned:
+        leave_fast_path(self.model, [layer for _, layer in self._found])
+        if not weight.is_meta:
             # Without weights this is a plan, which may be of a model too large to count here.
             config.describe(partition.manifest)
             _ = partition.group_sizes
-        theta = torch.zeros(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
+        start = torch.zeros if config.init_weights else torch.randn
+        theta = start(config.d, dtype=weight.dtype, device="meta" if low_cpu_mem_usage else weight.device)
         active = adapter_name in self.active_adapters and not config.inference_mode
         self.gpart_theta[adapter_name] = nn.Parameter(theta, requires_grad=active)
-        self._partitions[adapter_name] = partition
+        self._partitions[adapter_name] = namesakes
         if config.from_authors:
             self._awaiting.add(adapter_name)
         self._give_parts(config, adapter_name)
 
     def _give_parts(self, config: GPartConfig, adapter_name: str) -> None:
         """Give each layer the part of the adapter that falls on it."""
-        partition, numbers = self._partitions[adapter_name], count()
+        partition, numbers = self.partition(adapter_name), count()
         for adapted, (_, layer) in zip(partition.layers, self._found, strict=True):
             number = next(numbers)
             layer.gpart_slices[adapter_name] = LayerSlice(partition, number, config.dropout, config.keep_base)
@@ -161,6 +168,9 @@ class GPartModel(OneVectorTuner):
     def _enable_peft_forward_hooks(
         self, *args: object, adapter_names: object = None, **kwargs: object
     ) -> AbstractContextManager[None]:
+        # Called before every forward and generation. Each layer would take out what is merged by itself.
+        if self._disabled and any(layer.merged for layer in self.gpart_layers()):
+            self.unmerge_adapter()
         # PEFT takes the argument out before it calls the base, so that it would have no effect.
         if adapter_names is not None:
             raise ValueError(
@@ -168,36 +178,11 @@ class GPartModel(OneVectorTuner):
             )
         return nullcontext()
 
-    def _check_readable(self, scheme: str) -> None:
-        for name, layer in self._found:
-            if layer.quantised:
-                kind = storage_name(layer.get_base_layer())
-                raise ValueError(
-                    f"scheme: {scheme!r} sorts the base's weights, and {name} is quantised ({kind}); accepted here are "
-                    "the other schemes"
-                )
-
     def _check_merge_allowed(self) -> None:
         super()._check_merge_allowed()
         for name, layer in self.named_modules():
             if isinstance(layer, GPartLayer) and layer.quantised and layer.gpart_slices:
-                raise ValueError(layer.refusal(name.removeprefix("model.")))
-
-    def _blocks(self, config: GPartConfig) -> list[str] | None:
-        """The transformer block of each module found, where the scope asks for it."""
-        if config.scope != "transformer_block":
-            return None
-        return [transformer_block(name, config.layers_pattern) for name, _ in self._found]
-
-    @staticmethod
-    def _check_manifest(manifest: object, partition: Partition) -> None:
-        if manifest is None:
-            return
-        if not isinstance(manifest, dict):
-            raise ValueError(f"partition: {manifest!r}; accepted are None and what an adapter_config.json holds")
-        difference = partition.mismatch(manifest)
-        if difference:
-            raise ValueError(f"checkpoint: its partition is not this model's: {difference}")
+                raise ValueError(merge_refusal(layer.get_base_layer(), name.removeprefix("model.")))
 
     def _withdraw(self, adapter_name: str) -> None:
         """Undo an injection that failed."""
@@ -214,49 +199,62 @@ class GPartModel(OneVectorTuner):
         self._partitions.pop(adapter_name, None)
         self._awaiting.discard(adapter_name)
 
+    def add_weighted_adapter(
+        self, adapters: list[str], weights: list[float], adapter_name: str, combination_type: str = "linear"
+    ) -> None:
+        """Add an adapter that changes every weight by the weighted sum of what others change it by.
+
+        It is exact, since the map is linear; other methods' adapters only come near it. Dropout and other settings are
+        those of the first.
+
+        Args:
+            adapters: names of adapters with one partition. What is merged is taken out, as by any new adapter.
+            weights: of each, any finite numbers.
+            adapter_name: of the new adapter, which is neither active nor trained yet.
+            combination_type: "linear" alone.
+
+        Raises:
+            ValueError: if partitions differ, modules are trained beside a vector, or an argument makes no sense.
+        """
+        check_adapter_name(adapter_name)
+        if adapter_name in self.peft_config:
+            raise ValueError(f"adapter_name: {adapter_name!r} exists; accepted is a new name")
+        partitions = {name: self.partition(name) for name in self.gpart_theta}
+        check_weighted(self, partitions, adapters, weights, combination_type)
+        config = copy.copy(self.peft_config[adapters[0]])
+        config.from_authors = False
+        self.peft_config[adapter_name] = config
+        self._given[adapter_name] = self._partitions[adapters[0]]
+        self.inject_adapter(self.model, adapter_name)
+        self.gpart_theta[adapter_name].data = weighted_sum([self.gpart_theta[name] for name in adapters], weights)
+
+    def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:
+        """Choose the active adapters: what is merged is taken out first, of which PEFT's own warns at each layer."""
+        if any(layer.merged for layer in self.gpart_layers()):
+            warnings.warn("Adapter cannot be set when the model is merged. Unmerging the model first.", stacklevel=2)
+            self.unmerge_adapter()
+        super().set_adapter(adapter_name, inference_mode)
+
+    def _enable_adapter_layers(self, enabled: bool = True) -> None:
+        self._disabled = not enabled
+        super()._enable_adapter_layers(enabled)
+
+    def unmerge_adapter(self) -> None:
+        """Take the merged adapters out of all layers, with one warning of what rounding leaves."""
+        modules = [module for module in self.model.modules() if isinstance(module, BaseTunerLayer) and module.merged]
+        if not modules:
+            warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
+        rounding = 0.0
+        for module in modules:
+            with onload_layer(module):
+                if isinstance(module, GPartLayer):
+                    rounding = max(rounding, module.take_out())
+                else:
+                    module.unmerge()
+        if rounding:
+            warnings.warn(rounding_left(rounding), stacklevel=2)
+
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         theta = self.gpart_theta[adapter_name]
         if autocast_adapter_dtype and theta.dtype in _HALF:
             self.gpart_theta[adapter_name] = nn.Parameter(theta.data.float(), requires_grad=theta.requires_grad)
-
-    def before_saving(self, adapter_name: str) -> None:
-        """Let the configuration, which the caller may have used for another model since, describe this one."""
-        self.peft_config[adapter_name].describe(self.partition(adapter_name).manifest)
-
-    def extra_state(self, adapter_name: str) -> dict[str, Tensor]:
-        """The partition's stamp as bytes of JSON, so that the file of weights says by itself what it belongs to."""
-        stamp = json.dumps(self.partition(adapter_name).stamp, separators=(",", ":"))
-        return {"gpart_partition": torch.tensor(list(stamp.encode()), dtype=torch.uint8)}
-
-    def own_state(self, adapter_name: str, state: dict[str, Tensor], root: str) -> dict[str, Tensor]:
-        """A loaded state dict in our names. The authors' vector is of the partition that its configuration led to.
-
-        Raises:
-            ValueError: if it is the authors' and the configuration is not.
-        """
-        own = renamed(state, root, self.vector, expected=adapter_name in self._awaiting)
-        if adapter_name in self._awaiting:
-            self._awaiting.remove(adapter_name)
-            own |= {f"{root}{name}": value for name, value in self.extra_state(adapter_name).items()}
-        return own
-
-    def check_state(self, adapter_name: str, extra: dict[str, Tensor | None]) -> None:
-        """Refuse weights of another partition.
-
-        Raises:
-            ValueError: saying what differs.
-        """
-        stored = extra["gpart_partition"]
-        if stored is None:
-            raise ValueError(
-                "checkpoint: it holds no gpart_partition, which says to what its vector belongs; accepted are "
-                "checkpoints saved with gpart imported, and tensors through gpart.hotswap_adapter"
-            )
-        raw = bytes(stored.tolist())
-        try:
-            stamp = json.loads(raw)
-        except ValueError:
-            stamp = None
-        if not isinstance(stamp, dict):
-            raise ValueError(f"checkpoint: its gpart_partition is damaged: {raw[:80]!r} is no JSON object")
-        self._check_manifest(stamp, self.partition(adapter_name))

@@ -70,3 +70,18 @@ print(model.base_model.gpart_theta["default"].grad.shape)
     )
     done = run(code)
     assert done.stdout == "torch.Size([3])\n", done.stderr
+
+
+@pytest.mark.slow
+def test_peft_may_be_imported_first_or_again_once_it_has_failed() -> None:
+    code = """
+try:
+    import peft
+except Exception:  # where torchvision does not fit torch
+    pass
+import gpart, peft, torch
+model = peft.get_peft_model(torch.nn.Sequential(torch.nn.Linear(4, 4)), gpart.GPartConfig(d=3, target_modules=["0"]))
+print(type(model.base_model).__name__)
+"""
+    done = run(code)
+    assert done.stdout == "GPartModel\n", done.stderr

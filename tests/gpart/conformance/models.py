@@ -30,6 +30,7 @@ from tests.gpart.small_models import randomise, tuner
 D = 24
 GENERATOR = torch.Generator().manual_seed(7)
 ROWS = torch.randn(9, 10, generator=GENERATOR)
+WAVES = torch.randn(4, 4, 37, generator=torch.Generator().manual_seed(8))
 IMAGES = torch.randn(4, 4, 7, 6, generator=GENERATOR)
 PICTURES = torch.randn(4, 3, 8, 8, generator=GENERATOR)
 IDS = torch.randint(3, 50, (4, 6), generator=GENERATOR)
@@ -69,6 +70,12 @@ def conv2d() -> nn.Module:
     strided = nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 2), groups=2)
     same = nn.Conv2d(6, 4, 3, padding="same", padding_mode="circular", bias=False)
     return Layers(nn.Linear(144, 3), strided=strided, same=same)
+
+
+def conv1d_and_conv3d() -> nn.Module:
+    wave = nn.Conv1d(4, 6, 3, stride=2, padding=2, groups=2)
+    volume = nn.Conv3d(6, 4, (1, 2, 3), padding="same", padding_mode="replicate", bias=False)
+    return Layers(nn.Linear(80, 3), wave=wave, space=nn.Unflatten(2, (2, 5, 2)), volume=volume)
 
 
 def embedding() -> nn.Module:
@@ -149,6 +156,7 @@ MODELS = (
     Model("mlp", mlp, ("first", "second"), "head", {"x": ROWS}),
     Model("conv1d", conv1d, ("first", "second"), "head", {"x": ROWS}),
     Model("conv2d", conv2d, ("strided", "same"), "head", {"x": IMAGES}),
+    Model("conv1d-conv3d", conv1d_and_conv3d, ("wave", "volume"), "head", {"x": WAVES}),
     Model("embedding", embedding, ("words",), "head", {"x": IDS}),
     Model("bert", _bert, ("query", "value"), "classifier", {"input_ids": IDS}),
     Model("vit", _vit, ("q_proj", "v_proj"), "classifier", {"pixel_values": PICTURES}),

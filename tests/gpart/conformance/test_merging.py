@@ -18,6 +18,7 @@ from torch import nn
 from tests.gpart.conformance.models import (
     EACH_MODEL,
     EACH_VARIANT,
+    MODELS,
     Model,
     bits,
     layers,
@@ -78,6 +79,24 @@ def test_unmerging_without_the_base_is_up_to_rounding(model: Model) -> None:
         warnings.filterwarnings("ignore", message="Unmerging by subtraction")
         adapted.unmerge_adapter()
     torch.testing.assert_close(bits(adapted), weights, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("undo", ["unmerge", "forward"])
+def test_unmerging_warns_once_with_the_largest_rounding(undo: str) -> None:
+    model = MODELS[-1]
+    adapted = model.adapted()
+    weights = bits(adapted)
+    adapted.merge_adapter()
+    if undo == "forward":
+        adapted.base_model.disable_adapter_layers()
+    with pytest.warns(UserWarning, match="Unmerging by subtraction") as given:
+        _ = model.output(adapted) if undo == "forward" else adapted.unmerge_adapter()
+    assert len(given) == 1
+    rounding = max(float((value - weights[name]).abs().max()) for name, value in bits(adapted).items())
+    assert f"up to {rounding:.0e} off" in str(given[0].message)
+    with pytest.warns(UserWarning, match="Already unmerged") as given:
+        adapted.unmerge_adapter()
+    assert len(given) == 1
 
 
 @EACH_MODEL

@@ -23,6 +23,8 @@ from tests.gpart.small_models import SMALL, logits, randomise, tuner
 CPU = torch.device("cpu")
 D, BEFORE = 6, 40
 IMAGES = torch.randn(2, 4, 7, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+WAVES = torch.randn(2, 4, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+VOLUMES = torch.randn(2, 4, 5, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
 IDS = torch.tensor([[1, 2, 1, 0], [4, 2, 1, 8]])
 ROWS = torch.randn(2, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 LAYERS: dict[str, tuple[nn.Module, Tensor]] = {
@@ -43,6 +45,20 @@ LAYERS: dict[str, tuple[nn.Module, Tensor]] = {
     "conv2d-reflect": (nn.Conv2d(4, 6, 3, padding=(1, 2), padding_mode="reflect"), IMAGES),
     "conv2d-replicate": (nn.Conv2d(4, 6, 3, padding=1, padding_mode="replicate"), IMAGES),
     "conv2d-circular-same": (nn.Conv2d(4, 6, (2, 3), padding="same", padding_mode="circular"), IMAGES),
+    "wave": (nn.Conv1d(4, 6, 3), WAVES),
+    "wave-one": (nn.Conv1d(4, 6, 3, padding=1, bias=False), WAVES[0]),
+    "wave-geometry": (nn.Conv1d(4, 6, 3, stride=2, padding=2, dilation=3, groups=2), WAVES),
+    "wave-same-even": (nn.Conv1d(4, 6, 4, padding="same", dilation=1), WAVES),
+    "wave-reflect": (nn.Conv1d(4, 6, 3, padding=2, padding_mode="reflect"), WAVES),
+    "wave-replicate-same": (nn.Conv1d(4, 6, 4, padding="same", padding_mode="replicate"), WAVES),
+    "volume": (nn.Conv3d(4, 6, 2), VOLUMES),
+    "volume-one": (nn.Conv3d(4, 6, 3, padding=1, bias=False), VOLUMES[0]),
+    "volume-geometry": (
+        nn.Conv3d(4, 6, (1, 2, 3), stride=(1, 2, 3), padding=(0, 2, 1), dilation=(3, 1, 2), groups=2),
+        VOLUMES,
+    ),
+    "volume-same-even": (nn.Conv3d(4, 6, (2, 3, 4), padding="same"), VOLUMES),
+    "volume-circular": (nn.Conv3d(4, 6, (1, 2, 3), padding=(2, 1, 0), padding_mode="circular"), VOLUMES),
 }
 EACH = pytest.mark.parametrize("name", LAYERS)
 
@@ -94,7 +110,10 @@ def test_gradients_are_the_base_s_with_the_effective_weight(name: str) -> None:
     assert all(gradient.abs().max() > 0 for gradient in ours)
 
 
-@pytest.mark.parametrize("name", ["embedding-padding", "conv2d-geometry", "conv2d-one-image", "conv2d-same-even"])
+@pytest.mark.parametrize(
+    "name",
+    ["embedding-padding", "conv2d-geometry", "conv2d-one-image", "conv2d-same-even", "wave-geometry", "volume-one"],
+)
 def test_derivatives_of_every_mode_and_order_agree(name: str) -> None:
     layer, x = adapted(name)
     holder = nn.Module()
@@ -167,7 +186,9 @@ def test_autocast_computes_as_the_merged_layer_does(name: str) -> None:
     torch.testing.assert_close(gradient, exact, rtol=0.03, atol=0.03 * float(exact.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["linear", "conv1d", "embedding-padding", "conv2d-geometry"])
+@pytest.mark.parametrize(
+    "name", ["linear", "conv1d", "embedding-padding", "conv2d-geometry", "wave-geometry", "volume-geometry"]
+)
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_the_operator_of_compiled_graphs_keeps_torch_s_rules(name: str, dropout: float) -> None:
     layer, x = adapted(name, dropout=dropout)
@@ -198,7 +219,10 @@ def test_backward_holds_no_second_weight(base: Any) -> None:
     [
         (nn.Embedding(3, 4, sparse=True), "sparse: True; accepted is False"),
         (nn.Embedding(3, 4, max_norm=1.0), "max_norm: 1.0, which changes the weight; accepted is None"),
-        (nn.EmbeddingBag(3, 4), "`torch.nn.Embedding`, `torch.nn.Conv2d`, `transformers.pytorch_utils.Conv1D`"),
+        (
+            nn.EmbeddingBag(3, 4),
+            "`torch.nn.Conv2d`, `torch.nn.Conv3d`, `transformers.pytorch_utils.Conv1D`",
+        ),
     ],
 )
 def test_what_is_not_supported_is_refused(base: nn.Module, reason: str) -> None:
@@ -219,15 +243,18 @@ class Every(nn.Module):
         self.dense = nn.Linear(6, 6)
         self.mixed = Conv1D(8, 6)
         self.patch = nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular")
+        self.wave = nn.Conv1d(4, 4, 3, padding=1)
+        self.volume = nn.Conv3d(4, 2, (1, 2, 2))
 
     def forward(self, input_ids: Tensor) -> Tensor:
         hidden = self.mixed(self.dense(self.words(input_ids)).tanh()).tanh()
-        result: Tensor = self.patch(hidden.view(hidden.shape[0], 2, -1, 4))
+        image = self.patch(hidden.view(hidden.shape[0], 2, -1, 4))
+        result: Tensor = self.volume(self.wave(image.flatten(2)).tanh().view_as(image).unsqueeze(2))
         return result
 
 
-KINDS = ["words", "dense", "mixed", "patch"]
-SIZES = [66, 36, 48, 72]
+KINDS = ["words", "dense", "mixed", "patch", "wave", "volume"]
+SIZES = [66, 36, 48, 72, 48, 32]
 
 
 def config(**changes: Any) -> GPartConfig:
@@ -279,7 +306,7 @@ def test_merging_unmerging_disabling_and_several_adapters(safe_merge: bool) -> N
     assert torch.equal(output(adapter), alone)
     assert torch.equal(output(copy.deepcopy(adapter).unload()), plain)
     merged = adapter.merge_and_unload(safe_merge=safe_merge)
-    assert [type(getattr(merged, kind)) for kind in KINDS] == [nn.Embedding, nn.Linear, Conv1D, nn.Conv2d]
+    assert [type(getattr(merged, kind)) for kind in KINDS] == [type(getattr(Every(), kind)) for kind in KINDS]
     assert torch.equal(output(merged), alone)
 
 

@@ -295,7 +295,9 @@ def test_gradients_of_the_vector_are_the_same_each_time() -> None:
     assert all(torch.equal(first, other) for other in others)
 
 
-@pytest.mark.parametrize("unsupported", [nn.Conv1d(3, 3, 1), nn.ConvTranspose2d(3, 3, 1), nn.LayerNorm(3), nn.ReLU()])
+@pytest.mark.parametrize(
+    "unsupported", [nn.ConvTranspose1d(3, 3, 1), nn.ConvTranspose2d(3, 3, 1), nn.LayerNorm(3), nn.ReLU()]
+)
 def test_other_modules_are_refused_in_peft_s_words(unsupported: nn.Module) -> None:
     with pytest.raises(TypeError, match=r"Target module .* is not supported. Currently, only the following modules"):
         GPartLayer(unsupported, nn.ParameterDict())  # type: ignore[arg-type]

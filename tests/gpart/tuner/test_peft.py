@@ -26,8 +26,9 @@ from peft.utils import PeftType
 from peft.utils.hotswap import hotswap_adapter as peft_hotswap_adapter
 from torch import Tensor
 
-from gpart import GPartConfig, GPartLayer, GPartModel
-from gpart.tuner import compat
+from gpart import GPartConfig, GPartLayer, GPartModel, hotswap_adapter
+from gpart.tuner import compat, release
+from tests.gpart.conformance.models import bits
 from tests.gpart.small_models import INPUTS, SMALL, logits, randomise, tuner
 
 BERT, ROBERTA = SMALL["bert"], SMALL["roberta"]
@@ -54,19 +55,26 @@ def test_registering_again_changes_nothing_and_another_is_refused() -> None:
         compat.register(LoraConfig, GPartModel)
 
 
-@pytest.mark.parametrize("version", ["0.22.0", "0.210.0", "1.0.0"])
-def test_another_release_of_peft_gives_a_warning_and_works(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compat.peft, "__version__", version)
+@pytest.mark.parametrize("version", ["0.22.0", "0.22.0.dev0", "0.210.0", "1.0.0"])
+def test_a_later_release_of_peft_gives_a_warning(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release.peft, "__version__", version)
     with pytest.warns(UserWarning, match=rf"version {version} is installed; gpart is tested with 0\.21\.\*"):
-        compat.register(GPartConfig, GPartModel)
-    assert SMALL["bert"].adapted_model().base_model.partition().d == 24
+        release.check_release()
 
 
-def test_the_tested_release_of_peft_gives_no_warning() -> None:
-    with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("always")
-        compat.register(GPartConfig, GPartModel)
-    assert given == []
+@pytest.mark.parametrize("version", ["0.20.1", "0.9.0", "0.3.0.dev0"])
+def test_an_older_release_of_peft_is_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release.peft, "__version__", version)
+    with pytest.raises(ImportError, match=rf"peft: version {version} is installed; accepted are 0\.21 and later"):
+        release.check_release()
+
+
+@pytest.mark.parametrize("version", ["0.21.2", "0.21.3.dev0", "0.21.0+local"])
+def test_the_tested_release_of_peft_gives_no_warning(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release.peft, "__version__", version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        release.check_release()
 
 
 @pytest.mark.slow
@@ -121,6 +129,16 @@ def test_layers_follow_the_mode_of_the_base() -> None:
 def test_names_contained_in_the_prefix_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"adapter_name: '{name}' is contained in 'gpart_'"):
         get_peft_model(ROBERTA.new(), ROBERTA.config(), adapter_name=name)
+
+
+@pytest.mark.parametrize("name", ["half", "keys", "training", "a.b"])
+def test_names_that_torch_cannot_hold_are_refused(name: str) -> None:
+    model = ROBERTA.adapted_model()
+    before = logits(model)
+    with pytest.raises(ValueError, match=rf"adapter_name: '{name}' cannot be a name in torch's modules"):
+        model.add_adapter(name, ROBERTA.config())
+    assert list(model.peft_config) == ["default"]
+    assert torch.equal(logits(model), before)
 
 
 # What PEFT does not offer to a method with one vector for all layers, by design
@@ -256,3 +274,42 @@ def test_targets_that_cannot_be_adapted_are_refused() -> None:
 def test_dead_coordinates_are_warned_of_when_the_adapter_is_made() -> None:
     with pytest.warns(UserWarning, match="of d=900 coordinates reach none of the N=1024 adapted weights"):
         get_peft_model(ROBERTA.new(), ROBERTA.config(d=900))
+
+
+def test_a_vector_may_begin_at_random() -> None:
+    base = ROBERTA.new()
+    torch.manual_seed(3)
+    first = tuner(get_peft_model(base, ROBERTA.config(init_weights=False, task_type=None))).gpart_theta["default"]
+    torch.manual_seed(3)
+    assert torch.equal(first, torch.randn(24))
+    assert not tuner(get_peft_model(ROBERTA.new(), ROBERTA.config())).gpart_theta["default"].any()
+
+
+def test_tokens_train_beside_the_vector(tmp_path: Path) -> None:
+    llama = SMALL["llama"]
+    model = llama.adapted_model(trainable_token_indices=[3, 4, 10], keep_base=True)
+    plain = logits(llama.new())
+    with torch.no_grad():
+        model.get_base_model().model.embed_tokens.token_adapter.trainable_tokens_delta["default"].normal_()
+    trained, weights = logits(model), bits(model)
+    assert not torch.equal(trained, logits(llama.adapted_model()))
+    model.save_pretrained(str(tmp_path))
+    loaded = PeftModel.from_pretrained(llama.new(), str(tmp_path)).eval()
+    assert torch.equal(logits(loaded), trained)
+    hotswap_adapter(loaded, tmp_path)
+    assert torch.equal(logits(loaded), trained)
+    with model.disable_adapter():
+        assert torch.equal(logits(model), plain)
+    model.merge_adapter()
+    assert torch.equal(logits(model), trained)
+    model.unmerge_adapter()
+    torch.testing.assert_close(bits(model), weights, rtol=0, atol=1e-6)
+    assert not any(getattr(module, "merged", False) is True for module in model.modules())
+    assert torch.equal(logits(model.merge_and_unload()), trained)
+
+
+def test_attributes_of_the_base_are_reached_through_the_model() -> None:
+    llama: Any = SMALL["llama"].new().model
+    model: Any = get_peft_model(llama, SMALL["llama"].config(task_type=None))
+    for name in ("layers", "norm", "config", "embed_tokens"):
+        assert getattr(model.base_model, name) is getattr(model, name) is getattr(llama, name)
