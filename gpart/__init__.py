@@ -1,7 +1,8 @@
 """GPart (arXiv 2605.14841): fine-tuning in d shared coordinates, as a plug-in for PEFT.
 
 Importing this package registers the method with PEFT, so `import gpart` comes before `PeftModel.from_pretrained`; in a
-process that has not imported it, PEFT fails on a GPart checkpoint with KeyError: 'GPART'.
+process that has not imported it, PEFT fails on a GPart checkpoint with KeyError: 'GPART'. `python -m gpart` imports it
+for a tool that has a main of its own.
 
     from peft import get_peft_model
     from gpart import GPartConfig
@@ -18,12 +19,15 @@ ensure_torchvision()
 from gpart.partition import AdaptedLayer, Partition  # noqa: E402  PEFT cannot be imported before the line above
 from gpart.tuner import GPartConfig, GPartLayer, GPartModel, hotswap_adapter  # noqa: E402
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AdaptedLayer",
     "GPartConfig",
     "GPartLayer",
     "GPartModel",
     "Partition",
+    "__version__",
     "ensure_torchvision",
     "hotswap_adapter",
 ]
