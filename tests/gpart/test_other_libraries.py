@@ -58,6 +58,7 @@ def test_an_adapter_s_folder_is_loaded_with_its_base_and_merges_to_a_folder_for_
     expected = logits(LLAMA.adapted_model())
     assert not torch.equal(logits(base(folder)), expected)
     assert torch.equal(logits(model), expected)
+    assert torch.equal(logits(model.get_base_model()), expected)
     model.merge_and_unload().save_pretrained(tmp_path)
     assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path, **EAGER)), expected)
 
