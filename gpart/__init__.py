@@ -27,7 +27,6 @@ __all__ = [
     "GPartLayer",
     "GPartModel",
     "Partition",
-    "__version__",
     "ensure_torchvision",
     "hotswap_adapter",
 ]

@@ -28,7 +28,7 @@ import gpart
 from tests.gpart.small_models import randomise
 
 ROOT = Path(gpart.__file__).resolve().parent.parent
-DOCUMENTS = ("gpart/README.md", "docs/GPART.md")
+DOCUMENTS = ("docs/PYPI.md", "docs/GPART.md")
 WORDS = ["[PAD]", "[UNK]", *["Once", "upon", "a", "time", "there", "was", "dog", "cat", "one"]]
 SIZES = {"hidden_size": 128, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
