@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM
+from peft import AutoPeftModelForCausalLM, get_peft_model
 from safetensors import safe_open
 from torch import nn
 from transformers import AutoModelForCausalLM, pipeline
 
+from gpart import GPartConfig
 from tests.gpart.small_models import SMALL, logits, tuner
 
 LLAMA = SMALL["llama"]
@@ -68,3 +69,14 @@ def test_safetensors_reads_an_adapter_without_gpart(folder: Path) -> None:
         assert set(file.keys()) == {"base_model.gpart_theta", "base_model.gpart_partition"}
         vector = file.get_tensor("base_model.gpart_theta")
     assert torch.equal(vector, tuner(LLAMA.adapted_model()).gpart_theta["default"])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_module_of_the_base_is_hidden_by_the_tuner(name: str) -> None:
+    model = SMALL[name].new()
+    body = getattr(model, str(getattr(model, "base_model_prefix", "")))
+    adapted = get_peft_model(body, GPartConfig(d=24, target_modules=SMALL[name].targets))
+    children = dict(body.named_children())
+    assert children
+    for child, module in children.items():
+        assert getattr(adapted, child) is module
