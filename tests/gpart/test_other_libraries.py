@@ -48,7 +48,9 @@ OWN: dict[str, Callable[[Path], object]] = {
 def test_transformers_own_adapters_are_refused_by_peft_and_never_lost_in_silence(
     loading: Callable[[Path], object], folder: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"GPART because it uses shared state stored on the tuner.*get_peft_model"):
+    # transformers 5.24's own add_adapter asks for a later PEFT first.
+    refusal = r"GPART because it uses shared state stored on the tuner.*get_peft_model|use a version >= 0\.22"
+    with pytest.raises(ValueError, match=refusal):
         loading(folder)
 
 
