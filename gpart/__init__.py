@@ -1,12 +1,13 @@
 """GPart (arXiv 2605.14841): fine-tuning in d shared coordinates, as a plug-in for PEFT.
 
 Importing this package registers the method with PEFT, so `import gpart` comes before `PeftModel.from_pretrained`; in a
-process that has not imported it, PEFT fails on a GPart checkpoint with KeyError: 'GPART'. `python -m gpart` imports it
-for a tool that has a main of its own.
+process that has not imported it, PEFT fails on a GPart checkpoint with KeyError: 'GPART'.
 
     from peft import get_peft_model
     from gpart import GPartConfig
     model = get_peft_model(base, GPartConfig(d=23040, target_modules=["query", "value"], task_type="SEQ_CLS"))
+
+`python -m gpart` runs a tool that has a main of its own in a process that has imported it.
 
 Inside, a folder imports those behind it alone: `tuner` (PEFT's config, model and layer), `compute` (the forward and
 backward of an adapted layer), `partition` (the map P), `kernels` (P in Triton).
