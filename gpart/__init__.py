@@ -9,6 +9,8 @@ works after `import gpart`, in the same process too.
     from gpart import GPartConfig
     model = get_peft_model(base, GPartConfig(d=23040, target_modules=["query", "value"], task_type="SEQ_CLS"))
 
+`python -m gpart` runs a tool that has a main of its own in a process that has imported it.
+
 Inside, a folder imports those behind it alone: `tuner` (PEFT's config, model and layer), `compute` (the forward and
 backward of an adapted layer), `partition` (the map P), `kernels` (P in Triton).
 """
@@ -19,6 +21,8 @@ ensure_torchvision()
 
 from gpart.partition import AdaptedLayer, Partition  # noqa: E402  PEFT cannot be imported before the line above
 from gpart.tuner import GPartConfig, GPartLayer, GPartModel, hotswap_adapter  # noqa: E402
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AdaptedLayer",
