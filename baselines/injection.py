@@ -270,7 +270,7 @@ def _own_generator(seed: int) -> Iterator[None]:
 
 
 def _no_match(model: nn.Module, targets: object, head: Sequence[str]) -> str:
-    kinds = (nn.Linear, Conv1D, nn.Conv2d, nn.Embedding, BaseTunerLayer)
+    kinds = (nn.Linear, Conv1D, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, BaseTunerLayer)
     names = sorted(
         {
             name.rpartition(".")[2]

@@ -58,7 +58,7 @@ def test_help_lists_no_folder_that_is_no_group() -> None:
 
 def test_the_examples_of_the_help_are_accepted() -> None:
     lines = [line.partition("#")[0] for line in usage().splitlines() if line.startswith("  python run.py ")]
-    assert len(lines) == 10
+    assert len(lines) == 11
     for line in lines:
         assert override_errors(line.split()[2:]) == [], line
 

@@ -181,7 +181,7 @@ def test_ids_of_two_types_are_all_texts(folder: Path) -> None:
     assert splits.train.features["label"].names == ["negative", "positive"]
 
 
-@pytest.mark.parametrize("path", ["/" + "x" * 5000, "~nosuchuser/x", "/dev/null", "nowhere"])
+@pytest.mark.parametrize("path", ["/" + "x" * 5000, "/dev/null", "nowhere"])
 def test_a_path_that_leads_nowhere_is_one_line(path: str) -> None:
     assert "no such folder" in refusal("glue/sst2", path)
 

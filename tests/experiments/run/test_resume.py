@@ -173,7 +173,6 @@ def kill_once_kept(command: subprocess.Popen[bytes], outputs: Path) -> None:
     ("family", "settings"),
     [
         ("tiny", ["task=glue/sst2", "method=gpart", "recipe.dropout=0.2", "recipe.batch_size=8"]),
-        ("images", ["method=full", "+task.mixing.mixup_alpha=0.8"]),
         ("words", ["method=lora", "++task.packing=true"]),
     ],
 )
