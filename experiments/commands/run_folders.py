@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from experiments.errors import SpecError
 from experiments.records.lock import LOCK, Busy, held
 from experiments.records.record import RECORD
 
@@ -23,10 +24,10 @@ def run_folders(outputs: Path, whole: bool = False) -> list[Path]:
         whole: also those of runs made again to be compared, and those in which there is nothing but a lock file.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        SpecError: if there is no such folder.
     """
     if not outputs.is_dir():
-        raise FileNotFoundError(f"{outputs}: no such folder; accepted: the outputs folder of earlier runs")
+        raise SpecError([f"{outputs}: no such folder; accepted: the outputs folder of earlier runs"])
     found = {path.parent for name in (*_MARKS, *((REPRODUCED, LOCK) if whole else ())) for path in outputs.rglob(name)}
     return sorted(folder for folder in found if _ASIDE not in folder.relative_to(outputs).parts)
 

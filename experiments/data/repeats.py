@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from experiments.errors import shorten
+from schema.sections import Task, TestRows
 
 if TYPE_CHECKING:
     import datasets
 
 
-def notes(parts: Mapping[str, datasets.Dataset], inputs: Sequence[str], label: str) -> list[str]:
+def notes(parts: Mapping[str, datasets.Dataset], section: Callable[[str], Task | TestRows]) -> list[str]:
     """One line for each oddity, by split.
 
     Rows are the same where their inputs are, whatever their labels; they are compared by a hash of 64 bits.
 
     Args:
         parts: rows by split, those that train first.
-        inputs: the columns that a model is given.
-        label: the column of the label.
+        section: says of a split which columns are its inputs and its label.
     """
-    hashes = {name: _hashes(rows, inputs) for name, rows in parts.items()}
+    hashes = {name: _hashes(rows, section(name).inputs) for name, rows in parts.items()}
     lines = []
     for name, own in hashes.items():
         if more := len(own) - len(np.unique(own)):
@@ -31,7 +31,7 @@ def notes(parts: Mapping[str, datasets.Dataset], inputs: Sequence[str], label: s
         for earlier in list(hashes)[: list(hashes).index(name)]:
             if count := int(np.isin(own, hashes[earlier]).sum()):
                 lines.append(f"{count} of the {len(own)} rows of {name} are also in {earlier}")
-    return lines + [line for name, rows in parts.items() if (line := _one_label(name, rows, label))]
+    return lines + [line for name, rows in parts.items() if (line := _one_label(name, rows, section(name).label))]
 
 
 def _one_label(name: str, rows: datasets.Dataset, label: str) -> str | None:

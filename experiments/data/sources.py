@@ -91,7 +91,7 @@ def load(source: Source, spec: RunSpec) -> Splits:
         SpecError: if rows, labels or ids are not what the task says, or fewer than asked for.
     """
     splits = _with_one_type_of_ids(_split(source, spec))
-    odd = repeats.notes(_read(source, spec, splits), spec.task.inputs, spec.task.label)
+    odd = repeats.notes(_read(source, spec, splits), lambda split: spec.task.tested_on.get(split, spec.task))
     return replace(splits, notes=list(dict.fromkeys([*source.notes, *(f"{source.where}: {line}" for line in odd)])))
 
 

@@ -40,6 +40,10 @@ def _mapping(of: Accepts) -> Accepts:
     return lambda value: isinstance(value, dict) and all(map(_text, value)) and all(map(of, value.values()))
 
 
+def _interval(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and value[0] < value[1]
+
+
 def _pattern(value: object) -> bool:
     try:
         return _text(value) and bool(re.compile(str(value)))
@@ -106,12 +110,14 @@ _KINDS: Mapping[str, Accepts] = {
     "task.calculator_marks": _one_of("keep", "drop"),
     "task.generation": _one_of("transformers", "vllm"),
     "task.inputs task.metrics": _texts(1),
-    "backbone.head": _texts(0),
+    "backbone.head task.original_header": _texts(0),
     "backbone.target_modules": _either(_texts(1), _pattern),
     "diagnostics.measures": lambda value: isinstance(value, list) and set(map(str, value)) <= {"isometry", "landscape"},
     "task.classes": _either(_texts(1), _or_null(_COUNT), _one_of("folder")),
     "task.hub.name": _either(_texts(1), _or_null(_text)),
     "task.aliases task.splits task.extra_test recipe.sources task.columns": _mapping(_text),
+    "task.original_names": _mapping(_text),
+    "task.label_range": _or_null(_interval),
     "task.hub.files": _or_null(_mapping(_text)),
     "task.hub.rows": _mapping(_COUNT),
     "method.config task.augmentation task.mixing task.evaluation": _OPTIONS,
