@@ -64,7 +64,7 @@ _IMAGES: tuple[tuple[str, Callable[[], bytes], Expected], ...] = (
     ("16 bits", lambda: _image("I;16"), "either"),
     ("floats", lambda: _image("F", form="TIFF"), "either"),
     *((f"{size[0]}x{size[1]}", partial(_image, size=size), "done") for size in ((1, 1), (1, 900), (900, 1))),
-    ("half a PNG", lambda: _image(size=(64, 64))[:90], "refused"),
+    ("half a PNG", lambda: _image(size=(64, 64))[:60], "refused"),
     ("half a JPEG", lambda: _jpeg()[: len(_jpeg()) // 2], "refused"),
     ("a PNG with a flipped byte", lambda: _flipped(_image(size=(64, 64))), "refused"),
     ("a picture of 60,000 x 60,000 pixels", lambda: _bomb(), "refused"),

@@ -57,7 +57,7 @@ SMALL = (
 TASKS: Mapping[str, tuple[str, ...]] = {
     "glue": ("task=glue/rte",),
     "vision": ("task=vision/digits",),
-    "math": ("task=math/gsm8k", "task.max_new_tokens=4"),
+    "math": ("method=lora", "task=math/gsm8k", "task.max_new_tokens=4"),
 }
 """The generated task of each family."""
 _TRAINED = 8

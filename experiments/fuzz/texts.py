@@ -15,7 +15,7 @@ from experiments.fuzz.settings import SMALL
 
 _LOCAL = (*SMALL, "data=local", "data.path=rows", "data.train_rows=null", "data.test_rows=null")
 _TEXT = (*_LOCAL, "task=glue/sst2")
-_MATH = (*_LOCAL, "task=math/gsm8k", "task.max_new_tokens=2")
+_MATH = (*_LOCAL, "method=lora", "task=math/gsm8k", "task.max_new_tokens=2")
 _LARGE = 10**30
 
 _LABELS: tuple[tuple[str, Change, Expected], ...] = (
