@@ -65,8 +65,12 @@ class Prepared:
         return Plan(id=self.id, identity=self.identity, key=self.key, config=spec.model_dump(mode="json"))
 
 
-def reachable(spec: RunSpec) -> list[str]:
+def reachable(spec: RunSpec, here: bool = True) -> list[str]:
     """Refuse a run whose data or weights are neither cached nor to be had, that could not be recorded or started.
+
+    Args:
+        spec: the run.
+        here: whether it will be carried out on this machine.
 
     Returns:
         what has to be said of where they come from.
@@ -76,7 +80,7 @@ def reachable(spec: RunSpec) -> list[str]:
     """
     if spec.plan:
         return []
-    if errors := outputs.errors(spec.outputs) + _thread_errors(spec.threads):
+    if errors := outputs.errors(spec.outputs) + (_thread_errors(spec.threads) if here else []):
         raise SpecError(errors)
     resolved = hub.resolve_all(_required(spec), spec.hub_timeout)
     return list(dict.fromkeys(found.note for found in resolved if found.note))
@@ -125,32 +129,36 @@ def prepare(spec: RunSpec, references: Mapping[str, Any] | None = None) -> Prepa
         return Prepared(spec, source, backbone, key, Identity())
     errors = source.errors() + backbone.errors()
     if errors:
-        misfits, _ = _fit(Prepared(spec, source, backbone, key, Identity()))
+        misfits, _ = _fit(Prepared(spec, source, backbone, key, Identity()), here=True)
         raise SpecError(dict.fromkeys(errors + misfits))
     return Prepared(
         spec, source, backbone, key, Identity(hashed=covered(spec, source.reference(), backbone.reference()))
     )
 
 
-def sizes(prepared: Prepared) -> Sizes:
+def sizes(prepared: Prepared, here: bool = True) -> Sizes:
     """Sizes of the adapted model, counted on the meta device.
+
+    Args:
+        prepared: the run.
+        here: whether it will be carried out on this machine.
 
     Raises:
         SpecError: every setting that does not fit the backbone or the machine, naming key and value.
     """
-    errors, counted = _fit(prepared)
+    errors, counted = _fit(prepared, here)
     if errors:
         raise SpecError(errors)
     return counted
 
 
-def _fit(prepared: Prepared) -> tuple[list[str], Sizes]:
+def _fit(prepared: Prepared, here: bool) -> tuple[list[str], Sizes]:
     """Every line that `sizes` refuses a run with, or else the counts; none for a method that looks at the weights."""
     import baselines
     from experiments.run import devices
 
     errors = (
-        _precision_errors(prepared.spec)
+        (_precision_errors(prepared.spec) if here else [])
         + processes.errors(prepared.spec)
         + baselines.config_errors(prepared.spec.method.config)
     )

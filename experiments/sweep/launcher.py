@@ -16,6 +16,9 @@ _PLUGINS = {
 }
 """By launcher, the extra of pyproject.toml that brings it, and the package that has it."""
 
+ELSEWHERE = ("slurm", "submitit_slurm", "ray")
+"""Launchers whose jobs may run on another machine, of which this one knows neither cores nor accelerators."""
+
 
 def launcher_errors(line: CommandLine) -> list[str]:
     """Why the launcher that is asked for cannot take the jobs, one line each; another plug-in's is left to Hydra."""

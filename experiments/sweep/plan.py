@@ -15,6 +15,7 @@ from experiments.configuration.overrides import composition_error
 from experiments.configuration.spec import parse
 from experiments.errors import SpecError
 from experiments.run import preflight, runner
+from experiments.sweep.launcher import ELSEWHERE
 from schema.identity import digest
 from schema.record import Record
 from schema.run import RunSpec
@@ -98,16 +99,17 @@ def _job(overrides: Sequence[str], label: str, composed: Composer, checked: set[
     """A job, and what has to be said of it; `checked` holds the runs, seeds apart, that are known to fit."""
     try:
         config = composed(overrides)
+        here = "hydra" not in config or config.hydra.runtime.choices["hydra/launcher"] not in ELSEWHERE
         with read_write(config), open_dict(config):
             config.pop("hydra", None)
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError([composition_error(label, error)]) from None
     spec, _ = parse(config)
-    said = preflight.reachable(spec)
+    said = preflight.reachable(spec, here)
     prepared = preflight.prepare(spec)
     job = Job(tuple(overrides), label, spec, run_folder(spec, prepared.id))
     fit = digest({name: value for name, value in prepared.identity.hashed.items() if name != "seeds"})
     if job.record is None and (spec.plan or fit not in checked):
-        preflight.sizes(prepared)
+        preflight.sizes(prepared, here)
         checked.add(fit)
     return job, said

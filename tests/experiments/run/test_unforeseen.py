@@ -72,6 +72,7 @@ def test_more_threads_than_cores_are_refused_and_planned(tiny: list[str]) -> Non
     ):
         preflight.reachable(more)
     assert preflight.reachable(more.model_copy(update={"plan": True})) == []
+    assert preflight.reachable(more, here=False) == [], "a node of a cluster may have them"
 
 
 def test_a_method_that_looks_at_the_weights_is_not_counted_and_not_refused(tiny: list[str]) -> None:
