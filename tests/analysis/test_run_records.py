@@ -84,7 +84,7 @@ def test_an_undefined_metric_and_a_failure_are_told_apart(runs: Path) -> None:
         ({"metrics__primary": "f1"}, "key.metric=accuracy: the rest of the record says f1"),
         (
             {"metrics__test": {"accuracy": "0.5"}},
-            "metrics.test.accuracy=0.5: not accepted; accepted: a valid num",
+            'metrics.test.accuracy="0.5": not accepted; accepted: a valid num',
         ),
         ({"key": {"task": "glue/sst2"}}, "key.source: missing"),
         ({"provenance": None}, "provenance=null: not accepted"),
