@@ -54,14 +54,14 @@ def fuzz(cases: int, seed: int, sections: Sequence[str]) -> Found:
     """
     from experiments.fuzz.trial import tried, warm
 
-    warm()
     found: Found = []
-    for case in chosen_cases(cases, seed, sections):
-        seen = tried(case)
-        outcome = judged(case, seen)
-        found.append((case, seen, outcome))
-        if outcome.is_fault:
-            print(told(case, seen, outcome), flush=True)
+    with warm():
+        for case in chosen_cases(cases, seed, sections):
+            seen = tried(case)
+            outcome = judged(case, seen)
+            found.append((case, seen, outcome))
+            if outcome.is_fault:
+                print(told(case, seen, outcome), flush=True)
     return found
 
 

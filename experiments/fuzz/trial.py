@@ -46,18 +46,27 @@ _APART = {
 """Of the environment of every case: the hub is not asked, nothing is mirrored, and a fork has no device."""
 
 
-def warm() -> None:
-    """Import what the commands import, so that cases need not, and compose each configuration once."""
+@contextmanager
+def warm() -> Iterator[None]:
+    """Import what the commands import, so that cases need not; this process is as it was afterwards."""
     import torch
 
+    environment, threads = dict(os.environ), torch.get_num_threads()
     os.environ.update(_APART, GPART_CACHE=str(cache_folder()))
     torch.set_num_threads(1)  # a process that has started threads cannot be forked
-    for name in _IMPORTED:
-        import_module(name)
-    _compose_once()
+    try:
+        for name in _IMPORTED:
+            import_module(name)
+        with _composed_once():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
-def _compose_once() -> None:
+@contextmanager
+def _composed_once() -> Iterator[None]:
     """Let Hydra remember what it composed: the same words give the same configuration, in half a second each time."""
     composed: dict[str, Any] = {}
     original = ConfigLoaderImpl.load_configuration
@@ -69,6 +78,10 @@ def _compose_once() -> None:
         return deepcopy(composed[key])
 
     ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = original  # type: ignore[method-assign]
 
 
 @contextmanager

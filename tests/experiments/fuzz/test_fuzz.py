@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from experiments.families import FAMILIES, spec_of
 from experiments.fuzz import fuzz_command, trial
@@ -21,7 +22,9 @@ SEED = 0
 
 @pytest.mark.slow
 def test_wrong_input_is_refused_well() -> None:
+    before = dict(os.environ), ConfigLoaderImpl.load_configuration
     found = fuzz(cases=35, seed=SEED, sections=tuple(SECTIONS))
+    assert (dict(os.environ), ConfigLoaderImpl.load_configuration) == before, "the process is as it was"
     assert {case.section for case, _, _ in found} == set(SECTIONS)
     assert [case.command for case, _, outcome in found if outcome.is_fault] == []
 
