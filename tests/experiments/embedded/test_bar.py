@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import mean
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,7 +11,7 @@ from experiments.configuration.overrides import CONF
 from experiments.configuration.spec import parse
 from experiments.run import runner
 
-SEEDS = (0, 1, 2)
+SEED = 0
 BASELINES = {
     "glue/sst2": "head",
     "glue/mrpc": "head",
@@ -22,8 +21,8 @@ BASELINES = {
 }
 
 
-def score(method: str, task: str, seed: int, outputs: Path) -> float:
-    overrides = ["profile=embedded", f"method={method}", f"task={task}", f"seed={seed}", f"outputs={outputs}"]
+def score(method: str, task: str, outputs: Path) -> float:
+    overrides = ["profile=embedded", f"method={method}", f"task={task}", f"seed={SEED}", f"outputs={outputs}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", [*overrides, "isolation=none", "logger=disabled", "keep_checkpoint=false"])
     result = runner.run(parse(composed)[0])
@@ -36,15 +35,12 @@ def score(method: str, task: str, seed: int, outputs: Path) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", BASELINES)
-def test_methods_stand_apart_over_three_seeds(task: str, tmp_path: Path) -> None:
+def test_methods_stand_apart(task: str, tmp_path: Path) -> None:
     baseline = BASELINES[task]
-    means = {
-        method: mean(score(method, task, seed, tmp_path) for seed in SEEDS)
-        for method in (baseline, "gpart", "lora", "full")
-    }
-    print(task, means)
-    assert means["full"] >= means[baseline] + 10
+    scores = {method: score(method, task, tmp_path) for method in (baseline, "gpart", "lora", "full")}
+    print(task, scores)
+    assert scores["full"] >= scores[baseline] + 10
     for method in ("gpart", "lora"):
-        assert means[baseline] + 5 <= means[method] < 99
+        assert scores[baseline] + 5 <= scores[method] < 99
     if not task.startswith("glue/"):
-        assert means["full"] < 99
+        assert scores["full"] < 99
