@@ -163,7 +163,7 @@ def test_a_tilde_is_the_home_for_hydra_too(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     made = []
     monkeypatch.setattr("experiments.run.runner.run", lambda spec, *_, **__: made.append(spec.outputs))
-    monkeypatch.setattr("experiments.run.preflight.sizes", lambda _: None)
+    monkeypatch.setattr("experiments.run.preflight.sizes", lambda *_: None)
     words = ["-m", "profile=embedded", "task=glue/sst2", "method=head", 'outputs="~/x"']
     answered(words, monkeypatch, capsys)
     assert made == [str(tmp_path / "home" / "x")]
