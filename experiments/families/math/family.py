@@ -194,7 +194,7 @@ class Math(Family[MathTask, MathBackbone]):
         return list(rows[question][:]), solutions
 
     def _require_answers(self, rows: datasets.Dataset, split: str) -> None:
-        """Refuse a split to be scored of which a solution has no answer; count them in one to be learnt from."""
+        """Refuse a split to be scored with a solution without an answer, and one to be learnt from of such alone."""
         section = self._section(split)
         wrong = [
             example_id
@@ -202,7 +202,7 @@ class Math(Family[MathTask, MathBackbone]):
             if not _has_answer(solution, section.kind)
         ]
         self._notes[f"{split}_without_answer"] = len(wrong)
-        if wrong and split not in ("train", "selection"):
+        if wrong and (split not in ("train", "selection") or (split == "train" and len(wrong) == len(rows))):
             raise SpecError(
                 [
                     f"task={section.name}: split {split}: {len(wrong)} solutions without an answer, the first at "

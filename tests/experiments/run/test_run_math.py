@@ -249,6 +249,16 @@ def test_a_solution_without_an_answer_is_refused(words: list[str], sums: Path, t
     assert not (tmp_path / "outputs").exists()
 
 
+def test_training_rows_of_which_none_has_an_answer_are_refused(words: list[str], sums: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_bytes((sums / "gsm8k" / f"{split}.jsonl").read_bytes())
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    silent = [{**row, "answer": "I do not know."} for row in rows]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in silent))
+    with pytest.raises(SpecError, match=r"split train: .* solutions without an answer, the first at example id"):
+        run(*words, f"data.path={tmp_path}", "method=gpart")
+
+
 def test_bad_settings_of_math_are_refused(words: list[str]) -> None:
     with pytest.raises(SpecError, match=r"task\.metrics=loss: .* accepted as the first: strict, lenient"):
         run(*words, "method=gpart", "task.metrics=[loss,strict]")
