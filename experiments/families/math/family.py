@@ -252,10 +252,9 @@ class Math(Family[MathTask, MathBackbone]):
 
 def _has_answer(solution: str, kind: answers.Kind) -> bool:
     try:
-        answers.gold_answer(solution, kind)
+        return answers.is_gold(answers.gold_answer(solution, kind), kind)
     except ValueError:
         return False
-    return True
 
 
 def _summed(logits: Tensor, labels: Tensor) -> Tensor:

@@ -239,11 +239,12 @@ def test_what_is_longer_than_the_context_is_said_counted_and_recorded(
     assert f"train: {report['pairs']} of {report['pairs']} questions alone fill the context" in capsys.readouterr().out
 
 
-def test_a_solution_without_an_answer_is_refused(words: list[str], sums: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", ["I do not know.", "#### 1/0"])
+def test_a_solution_without_an_answer_is_refused(answer: str, words: list[str], sums: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "train.jsonl").write_bytes((sums / "gsm8k" / "train.jsonl").read_bytes())
-    (broken / "test.jsonl").write_text(json.dumps({"question": "1+1?", "answer": "I do not know."}) + "\n")
+    (broken / "test.jsonl").write_text(json.dumps({"question": "1+1?", "answer": answer}) + "\n")
     with pytest.raises(SpecError, match="split test: 1 solutions without an answer, the first at example id 0"):
         run(*words, f"data.path={broken}", "method=gpart")
     assert not (tmp_path / "outputs").exists()
