@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -115,9 +116,10 @@ def bench(
         authors: the folder of the authors' code, which is measured as well.
 
     Raises:
-        SpecError: if a name is unknown, the folder of the authors' code holds none, or the device is another than the
-            setting's or not there; nothing has been measured then.
+        SpecError: if a name is unknown, the folder of the authors' code holds none, the device is another than the
+            setting's or not there, or the record cannot be written; nothing has been measured then.
     """
+    _require_place(out)
     setting = setting_named(name)
     options = Options(rounds or setting.rounds, steps or setting.steps, threads, _device(name, setting, device))
     contenders = _contenders(setting, only, authors)
@@ -136,6 +138,13 @@ def bench(
     out.parent.mkdir(parents=True, exist_ok=True)
     record.write_json(out, result)
     return table(compared)
+
+
+def _require_place(out: Path) -> None:
+    """Refuse a record that could not be written once minutes have been measured."""
+    parent = next(path for path in out.absolute().parents if path.exists())
+    if out.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise SpecError([f"--out={out}: cannot be written; accepted: a file in a folder that can be written to"])
 
 
 def _as_record(part: Compared) -> dict[str, object]:

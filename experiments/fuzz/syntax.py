@@ -106,8 +106,8 @@ _TOGETHER: tuple[tuple[tuple[str, ...], Expected], ...] = (
     (("backbone.architecture.hidden_size=-1",), "refused"),
     (("backbone.architecture.nosuch=1",), "refused"),
     (("recipe=gpart/roberta-base",), "either"),
-    (("threads=100000",), "refused"),
-    (("threads=1000000000",), "refused"),
+    (("threads=100000", "plan=false"), "refused"),
+    (("threads=1000000000", "plan=false"), "refused"),
 )
 
 

@@ -192,6 +192,17 @@ def test_memory_counts_from_the_last_time_that_it_was_forgotten() -> None:
     assert contender.forget_peak() < held + (1 << 25)
 
 
+@pytest.mark.parametrize("place", ["", "file/below.json", "file/far/below.json"])
+def test_a_record_that_cannot_be_written_is_refused_before_anything_is_measured(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    assert main(["bench", "roberta-6", "--out", str(tmp_path / place)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --out={tmp_path / place}: cannot be written; accepted: a file in a folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.slow
 def test_a_measurement_of_attachments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(command, "setting_named", lambda name: checked(name, ATTACHED))
